@@ -1,0 +1,680 @@
+"""The notation in which every derivative is written, and the recorders that are made from it.
+
+A row says what an op is and what its rule is, once:
+
+    unary(np.exp, lambda g, out: g * out)
+    binary(np.divide, lambda g, y: g / y, lambda g, y, out: -g * out / y)
+    linear(np.reshape, lambda g, x_shape, shape: np.reshape(g, x_shape))
+
+The names of a formula's parameters are its residuals: inputs (`x`, `y`), the result (`out`), a fact about an input
+(`x_shape`, `x_dtype`), or a setting of the op under NumPy's name and with NumPy's default. The kind of the row says how
+forward mode follows: see `Op.tangent`.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ._array import DOUBLE, as_array, broadcast_to, device_of, is_array, zeros
+from ._tape import (
+    FORWARD_ONLY,
+    MODE,
+    Dual,
+    Leaf,
+    Mode,
+    ModeContext,
+    Record,
+    next_position,
+    project,
+    replay,
+)
+from ._tensor import OPS, Tensor, wrap, wrapped
+from .errors import DeviceError, UnsupportedError
+from .typing import Array, Formula
+
+__all__ = ["RULES", "binary", "composite", "constant", "elementwise", "general", "linear", "metadata", "multilinear"]
+__all__ += ["refused", "unary"]
+
+RULES: dict[str, Op] = {}
+"""Every op with a rule, by name; composites, constants and refusals are in `CLASSIFIED` only."""
+
+CLASSIFIED: dict[Any, tuple[str, str]] = {}
+"""Every function that a row names, to its kind and, for refusals, the reason."""
+
+_NUMBERS = (float, int, bool, complex)
+_new = object.__new__
+
+
+class Parts(dict[int, Any]):
+    """The cotangents of an op with several results, by position; missing ones are zero."""
+
+    dtype = None
+
+    def __add__(self, other: Parts) -> Parts:
+        return Parts({i: self[i] + other[i] if i in self and i in other else self.get(i, other.get(i)) for i in self | other})
+
+
+class Op:
+    """One row of the notation: a function, a formula for each input, and how to draw samples for its tests.
+
+    Parameters
+    ----------
+    function : what runs on arrays
+    kind : the word of the row
+    formulas : one per input, None for an input that has no derivative
+    inputs : the inputs' names; `"*xs"` for a function of one sequence of arrays, `"subscripts *xs"` for a function
+        of a setting followed by any number of arrays
+    outputs : the results' names
+    free : settings that the derivative does not depend on
+    jvp : a hand-written rule for tangents
+    on, cases : the domain, and shapes and settings, of the samples
+    """
+
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        kind: str,
+        formulas: Sequence[Formula | None],
+        inputs: str = "x y",
+        outputs: str = "out",
+        free: str = "",
+        jvp: Formula | None = None,
+        on: Any = None,
+        cases: Any = None,
+        name: str | None = None,
+    ) -> None:
+        self.function = function
+        self.kind = kind
+        self.formulas = tuple(formulas)
+        self.name = name or function.__name__
+        self.jvp = jvp
+        self.on = on
+        self.cases = cases
+        self.variadic = "*" in inputs
+        self.leading = len(inputs.split()) - 1 if self.variadic else 0
+        self.inputs = ("xs",) if self.variadic else tuple(inputs.split()[: len(self.formulas)])
+        self.outputs = tuple(outputs.split())
+        # Rules of this package are proven by the sweep; those of users have their shapes checked as they run.
+        self.trusted = all(f is None or f.__module__.startswith("tapegrad.ops") for f in self.formulas)
+        self.cotangents = ("g",) if len(self.outputs) == 1 else tuple("g" + output for output in self.outputs)
+        self.names = tuple(() if f is None else _parameters(f)[len(self.cotangents) :] for f in self.formulas)
+        self.defaults: dict[str, Any] = {}
+        for formula in filter(None, self.formulas):
+            self.defaults |= _defaults(formula)
+        residuals = {*self.outputs, "k", "shapes", "xs", *self.inputs}
+        residuals |= {f"{x}_{fact}" for x in self.inputs for fact in ("shape", "dtype")}
+        self.settings = {name for names in self.names for name in names} - residuals
+        self.known = self.settings | set(free.split())
+        rules = tuple(
+            (f if f is None or len(self.outputs) == 1 else self._spread_parts(f), len(names))
+            for f, names in zip(self.formulas, self.names, strict=True)
+        )
+        self.many = self.variadic or len(rules) > 2
+        self.rules: Any = itertools.repeat(rules[0]) if self.variadic else rules
+        self.rule_x = rules[0]
+        self.rule_y = rules[1] if len(rules) > 1 else (None, 0)
+        self.public: Callable[..., Any] = function
+
+    def __repr__(self) -> str:
+        return f"<{self.kind} {self.name}>"
+
+    @functools.cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the function's parameters in NumPy's order, inputs included."""
+        try:
+            return tuple(inspect.signature(self.function).parameters)
+        except (TypeError, ValueError):
+            return self.inputs + tuple(self.defaults)
+
+    def _spread_parts(self, formula: Formula) -> Formula:
+        """Return `formula`, which takes one cotangent per result, as a function of `Parts`."""
+
+        def on_parts(parts: Parts, *residuals: Any) -> Any:
+            specifications, *residuals = residuals
+            like = next(iter(parts.values()))
+            cotangents = [
+                parts[i] if i in parts else zeros(shape, dtype, like) for i, (shape, dtype) in enumerate(specifications)
+            ]
+            return formula(*cotangents, *residuals)
+
+        return on_parts
+
+    # Residuals
+
+    def residual(self, name: str, k: int, arrays: Sequence[Any], outs: Sequence[Any], settings: dict[str, Any]) -> Any:
+        """Return what the parameter `name` of the formula for input `k` stands for."""
+        if name in self.outputs:
+            return outs[self.outputs.index(name)]
+        if name in self.inputs and not self.variadic:
+            return arrays[self.inputs.index(name)]
+        if name == "k":
+            return k
+        if name == "xs":
+            return tuple(arrays)
+        if name == "shapes":
+            return tuple(a.shape for a in arrays)
+        if name in settings:
+            return settings[name]
+        x, _, fact = name.rpartition("_")
+        if x in self.inputs and fact in ("shape", "dtype"):
+            a = arrays[self.inputs.index(x)]
+            return getattr(a, fact, ()) if fact == "shape" else a.dtype
+        return self.defaults[name]
+
+    def residuals(self, k: int, arrays: Sequence[Any], outs: Sequence[Any], settings: dict[str, Any]) -> Any:
+        """Return what the formula for input `k` keeps: nothing, one value, or a tuple of them."""
+        names = self.names[0 if self.variadic else k]
+        kept = tuple([self.residual(name, k, arrays, outs, settings) for name in names])
+        if len(self.outputs) > 1:
+            return (tuple((out.shape, out.dtype) for out in outs), *kept)
+        return kept if len(kept) != 1 else kept[0]
+
+    def revive(self, record: Record, k: int, saved: Any) -> Any:
+        """Return the residuals for input `k` with tensors, tied to their records, in place of arrays."""
+        names = self.names[0 if self.variadic else k]
+        parents = record.parents()
+        several = len(self.outputs) > 1
+        values = saved[1:] if several else saved if len(names) > 1 else (saved,)
+        revived: list[Any] = list(saved[:1]) if several else []
+        for name, value in zip(names, values, strict=True):
+            if name in self.outputs:
+                if several:
+                    revived.append(wrap(value, _part(record, self.outputs.index(name))))
+                else:
+                    revived.append(wrap(value, record))
+            elif name == "xs":
+                revived.append(tuple(wrap(v, p) if p is not None else v for v, p in zip(value, parents, strict=True)))
+            elif name in self.inputs and (parent := parents[self.inputs.index(name)]) is not None:
+                revived.append(wrap(value, parent))
+            else:
+                revived.append(value)
+        return tuple(revived) if len(revived) != 1 else revived[0]
+
+    # Records
+
+    def fill(self, record: Record, parents: Sequence[Any], arrays: Sequence[Any], out: Any, settings: Any) -> None:
+        """Make `record` the record of this op's result `out` on `arrays`."""
+        outs = out if len(self.outputs) > 1 else (out,)
+        kept = [None if p is None else self.residuals(k, arrays, outs, settings) for k, p in enumerate(parents)]
+        if self.formulas and not self.variadic:
+            parents = [None if f is None else p for f, p in zip(self.formulas, parents, strict=True)]
+        record.op = self
+        record.targets = self.targets(arrays, outs[0])
+        if self.many:
+            record.x, record.for_x, record.y, record.for_y = tuple(parents), tuple(kept), None, None
+        else:
+            record.x, record.for_x = parents[0], kept[0]
+            record.y, record.for_y = (parents[1], kept[1]) if len(parents) > 1 else (None, None)
+        record.position = next_position()
+
+    def targets(self, arrays: Sequence[Any], out: Array) -> Any:
+        """Return what cotangents must be projected to, for each input: shape and dtype, or None if they fit already."""
+        check = not self.trusted or self.kind == "multilinear" and not self.variadic
+        by_shape = self.kind in ("unary", "binary", "elementwise")
+        found = tuple(
+            (a.shape, a.dtype)
+            if is_array(a) and (a.dtype != out.dtype or check or (by_shape and a.shape != out.shape))
+            else ((), out.dtype)
+            if by_shape and type(a) in _NUMBERS and out.shape
+            else None
+            for a in arrays
+        )
+        return found if any(found) else None
+
+    def result(self, mode: Mode | None, inputs: Sequence[Any], arrays: Sequence[Any], out: Any, call: Any) -> Any:
+        """Return the tensor (or tensors) of the result `out` with a record, and with tangents under `mode`.
+
+        `call` holds the arguments after the inputs, the keywords, and all settings by name.
+        """
+        recording, levels = mode or Mode()
+        parents = [x._record if isinstance(x, Tensor) else None for x in inputs]
+        active = [level for level in levels if any(level.tangent(p) is not None for p in parents)]
+        reverse = recording and any(p is not None and p.position > FORWARD_ONLY for p in parents)
+        if not reverse and not active:
+            return wrapped(out)
+        record = Dual() if active else Record()
+        if reverse:
+            alive = [None if p is None or p.position == FORWARD_ONLY else p for p in parents]
+            self.fill(record, alive, arrays, out, call[2])
+            if not any(p is not None for p in record.parents()) and not active:
+                return wrapped(out)
+        several = len(self.outputs) > 1
+        records = [_part(record, i) if reverse else Dual() for i in range(len(out))] if several else [record]
+        if several and active and reverse:
+            records = [_dual_part(part) for part in records]
+        results = [wrap(a, r) for a, r in zip(out if several else (out,), records, strict=True)]
+        for level in active:
+            outer = levels[: levels.index(level)]
+            with ModeContext(levels=outer):
+                raw = not outer and not reverse
+                tangents = self.tangent(
+                    [level.tangent(p) for p in parents],
+                    arrays if raw else inputs,
+                    (out if several else (out,)) if raw else results,
+                    call,
+                )
+            for part, tangent in zip(records, tangents, strict=True):
+                part.tangents[level] = tangent  # type: ignore[attr-defined]
+        if not several:
+            return results[0]
+        return type(out)(*results) if hasattr(out, "_fields") else tuple(results)
+
+    # Forward mode
+
+    def tangent(self, ts: Sequence[Any], inputs: Sequence[Any], outs: Sequence[Any], call: Any) -> list[Any]:
+        """Return the tangents of the results from those of the inputs (None for zero)."""
+        args, kwargs, settings = call
+        if self.jvp is not None:
+            names = _parameters(self.jvp)[len(ts) :]
+            made = self.jvp(*ts, *(self.residual(name, 0, inputs, outs, settings) for name in names))
+            made = list(made) if len(self.outputs) > 1 else [made]
+        elif self.kind in ("unary", "binary", "elementwise"):
+            made = [
+                _sum(
+                    f(t, *(self.residual(name, k, inputs, outs, settings) for name in self.names[k]))
+                    for k, (f, t) in enumerate(zip(self.formulas, ts, strict=True))
+                    if f is not None and t is not None
+                )
+            ]
+        elif self.kind == "linear":
+            full = [zeros(x.shape, outs[0].dtype, x) if t is None else t for t, x in zip(ts, inputs, strict=True)]
+            made = [self._call(full, args, kwargs)]
+        elif self.kind == "multilinear":
+            places = [k for k, t in enumerate(ts) if t is not None]
+            made = [
+                _sum(self._call([ts[k] if i == k else x for i, x in enumerate(inputs)], args, kwargs) for k in places)
+            ]
+        else:
+            made = self._transposed_vjp(ts, inputs, outs, settings)
+        return [_fit(t, out) for t, out in zip(made, outs, strict=True)]
+
+    def _call(self, inputs: Sequence[Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
+        if not self.variadic:
+            return self.public(*inputs, *args, **kwargs)
+        if self.leading:
+            return self.public(*args, *inputs, **kwargs)
+        return self.public(list(inputs), *args, **kwargs)
+
+    def _transposed_vjp(self, ts: Sequence[Any], inputs: Sequence[Any], outs: Sequence[Any], settings: Any) -> list[Any]:
+        """Return the tangents by transposing the VJP: it is linear in the cotangent, so its own VJP is the JVP."""
+        with ModeContext(recording=True):
+            gs = []
+            for out in outs:
+                start = out._array if isinstance(out, Tensor) else out
+                gs.append(wrap(zeros(start.shape, start.dtype, start), Leaf(start.shape, start.dtype)))
+            seeds = []
+            for k, t in enumerate(ts):
+                if t is None or self.formulas[0 if self.variadic else k] is None:
+                    continue
+                names = self.names[0 if self.variadic else k]
+                formula = self.formulas[0 if self.variadic else k]
+                assert formula is not None
+                h = formula(*gs, *(self.residual(name, k, inputs, outs, settings) for name in names))
+                if isinstance(h, Tensor) and h._record is not None:
+                    seeds.append((h._record, t if isinstance(t, Tensor) else wrap(t)))
+            arrived = replay(seeds, [g._record for g in gs if g._record is not None], retain=True, create=True)
+        return [arrived.get(g._record, g.detach()) for g in gs]  # type: ignore[arg-type]
+
+
+def _sum(terms: Any) -> Any:
+    return functools.reduce(lambda a, b: a + b, terms)
+
+
+def _fit(t: Any, out: Any) -> Any:
+    """Return a tangent brought to the space of the result: broadcast, real where the result is real, its dtype."""
+    if t.dtype.kind == "c" and out.dtype.kind != "c":
+        t = t.real
+    if t.dtype != out.dtype:
+        t = t.astype(out.dtype)
+    return t if t.shape == out.shape else broadcast_to(t, out.shape)
+
+
+def _parameters(formula: Formula) -> tuple[str, ...]:
+    code = formula.__code__
+    return code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
+
+
+def _defaults(formula: Formula) -> dict[str, Any]:
+    values = formula.__defaults__ or ()
+    code = formula.__code__
+    return dict(zip(code.co_varnames[code.co_argcount - len(values) : code.co_argcount], values, strict=True))
+
+
+# One of several results is a record of its own, whose rule puts its cotangent in the right place.
+
+
+@functools.cache
+def _part_op(i: int) -> Op:
+    op = Op(lambda x: x, "linear", [lambda g: Parts({i: g})], name=f"result {i}")
+    op.trusted = True
+    return op
+
+
+def _part(record: Record, i: int) -> Record:
+    part = Record()
+    part.op, part.x, part.position = _part_op(i), record, next_position()
+    part.y = part.for_x = part.for_y = part.targets = None
+    return part
+
+
+def _dual_part(part: Record) -> Dual:
+    dual = Dual()
+    dual.op, dual.x, dual.position = part.op, part.x, part.position
+    return dual
+
+
+# Recorders
+
+
+def _operand(value: Any) -> Any:
+    """Return a constant operand as an array or Python number, or NotImplemented for what is neither."""
+    if type(value) in _NUMBERS or is_array(value):
+        return value
+    if isinstance(value, (list, tuple, range)):
+        return as_array(value)
+    return value.__array__() if hasattr(value, "__array__") else NotImplemented
+
+
+def _explained(error: TypeError, op: Op, arrays: Sequence[Any]) -> TypeError:
+    """Return a better error for operands on different devices, and otherwise the one that the library raised."""
+    devices = sorted({device_of(a) for a in arrays if is_array(a) and a.shape})
+    if len({type(a) for a in arrays if is_array(a) and a.shape}) > 1:
+        there = "', '".join(devices)
+        return DeviceError(
+            f"{op.name} got operands on different devices or of different array libraries ('{there}'); "
+            f"move one of them, for instance with t.to({devices[-1]!r})"
+        )
+    return error
+
+
+def recorder(op: Op, function: Callable[..., Any] | None = None) -> Callable[..., Any]:
+    """Return what runs instead of `op`'s function where a tensor may be among the arguments.
+
+    There are three: unary and binary without settings, which every training step calls thousands of times, and any.
+    """
+    plain = op.trusted and len(op.outputs) == 1 and not op.variadic and op.kind in ("unary", "binary", "multilinear")
+    plain = plain and op.jvp is None and all(set(names) <= {"x", "y", "out"} for names in op.names)
+    plain = plain and None not in op.formulas and len(op.formulas) <= 2
+    made = (_unary, _binary)[len(op.formulas) - 1](op, function or op.function) if plain else _any(op)
+    made.op = op  # type: ignore[attr-defined]
+    return made
+
+
+def _keeper(names: Sequence[str]) -> tuple[bool, bool, bool, Callable[[Any, Any, Any], Any] | None]:
+    """Return whether a formula keeps just x, just y, just out, or else a function that makes the tuple it keeps."""
+    if len(names) < 2:
+        return "x" in names, "y" in names, "out" in names, None
+    places = ["x y out".split().index(name) for name in names]
+    return False, False, False, lambda *values: tuple([values[i] for i in places])
+
+
+def _unary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
+    keeps_x, _, keeps_out, keep = _keeper(op.names[0])
+    mode_of = MODE.get
+
+    def record(x: Any) -> Any:
+        if not isinstance(x, Tensor):
+            return function(x)
+        a = x._array
+        out = function(a)
+        parent = x._record
+        result = _new(Tensor)
+        result._array = out
+        if parent is None:
+            result._record = None
+            return result
+        if mode_of() is not None:
+            return op.result(mode_of(), (x,), (a,), out, ((), {}, {}))
+        made = _new(Record)
+        made.op = op
+        made.x = parent
+        made.y = made.for_y = None
+        made.for_x = a if keeps_x else out if keeps_out else keep(a, None, out) if keep is not None else None
+        made.targets = None if a.dtype is out.dtype else op.targets((a,), out)
+        made.position = next_position()
+        result._record = made
+        return result
+
+    return record
+
+
+def _binary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
+    x_keeps_x, x_keeps_y, x_keeps_out, x_keep = _keeper(op.names[0])
+    y_keeps_x, y_keeps_y, y_keeps_out, y_keep = _keeper(op.names[1])
+    mode_of = MODE.get
+    matrices = op.kind == "multilinear"
+
+    def record(x: Any, y: Any) -> Any:
+        if type(x) is Tensor:
+            a, p = x._array, x._record
+        else:
+            a, p = (x._array, x._record) if isinstance(x, Tensor) else (_operand(x), None)
+        if type(y) is Tensor:
+            b, q = y._array, y._record
+        else:
+            b, q = (y._array, y._record) if isinstance(y, Tensor) else (_operand(y), None)
+        try:
+            out = function(a, b)
+        except TypeError as error:
+            if a is NotImplemented or b is NotImplemented:
+                return NotImplemented
+            raise _explained(error, op, (a, b)) from None
+        if p is None and q is None:
+            return wrap(out) if isinstance(x, Tensor) or isinstance(y, Tensor) else out
+        if mode_of() is not None:
+            return op.result(mode_of(), (x, y), (a, b), out, ((), {}, {}))
+        result = _new(Tensor)
+        result._array = out
+        result._record = made = _new(Record)
+        made.op = op
+        made.x = p
+        made.y = q
+        if p is None:
+            made.for_x = None
+        else:
+            made.for_x = b if x_keeps_y else a if x_keeps_x else out if x_keeps_out else x_keep and x_keep(a, b, out)
+        if q is None:
+            made.for_y = None
+        else:
+            made.for_y = a if y_keeps_x else b if y_keeps_y else out if y_keeps_out else y_keep and y_keep(a, b, out)
+        kind = type(b)
+        if kind is float or kind is int or (kind is DOUBLE and type(a) is DOUBLE):
+            made.targets = None
+        elif matrices:
+            made.targets = None if a.ndim == 2 == b.ndim and a.dtype is b.dtype else op.targets((a, b), out)
+        else:
+            kind = type(a)
+            if kind is float or kind is int or (a.dtype is out.dtype and getattr(b, "shape", None) == a.shape == out.shape):
+                made.targets = None
+            else:
+                made.targets = op.targets((a, b), out)
+        made.position = next_position()
+        return result
+
+    return record
+
+
+def _any(op: Op) -> Callable[..., Any]:
+    function = op.function
+    count = len(op.inputs)
+    leading = op.leading
+    mode_of = MODE.get
+
+    def record(*args: Any, **kwargs: Any) -> Any:
+        if op.variadic:
+            inputs: Sequence[Any] = args[leading:] if leading else args[0]
+            inputs = inputs if isinstance(inputs, (list, tuple)) else tuple(inputs)
+            rest = args[:leading] if leading else args[1:]
+        else:
+            if len(args) < count:
+                args, kwargs = _positional(op, args, kwargs)
+            inputs, rest = args[:count], args[count:]
+        arrays = []
+        tracked = False
+        tensors = False
+        for x in inputs:
+            if isinstance(x, Tensor):
+                tensors = True
+                arrays.append(x._array)
+                tracked = tracked or x._record is not None
+            else:
+                arrays.append(x if is_array(x) or type(x) in _NUMBERS or x is None else _operand(x))
+        rest = tuple([_setting(op, value) for value in rest])
+        for name in kwargs:
+            kwargs[name] = _setting(op, kwargs[name])
+        try:
+            if not op.variadic:
+                out = function(*arrays, *rest, **kwargs)
+            elif leading:
+                out = function(*rest, *arrays, **kwargs)
+            else:
+                out = function(arrays, *rest, **kwargs)
+        except TypeError as error:
+            raise _explained(error, op, arrays) from None
+        if not tensors:
+            return out
+        if not tracked:
+            return wrapped(out)
+        settings = kwargs
+        if rest:
+            names = op.parameters[:leading] if leading else op.parameters[count:]
+            settings = dict(zip(names, rest, strict=False)) | kwargs
+        for name in settings:
+            if name not in op.known:
+                raise UnsupportedError(
+                    f"{op.name} of a tracked tensor does not support the argument {name}; "
+                    f"its rule knows {', '.join(sorted(op.known)) or 'none'}"
+                )
+        if op.variadic:
+            arrays = [as_array(a) if type(a) in _NUMBERS else a for a in arrays]
+        return op.result(mode_of(), inputs, arrays, out, (rest, kwargs, settings))
+
+    return record
+
+
+def _positional(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the call with inputs that were given by keyword moved to their positions."""
+    names = op.parameters[len(args) : len(op.inputs)]
+    if not all(name in kwargs for name in names):
+        op.function(*args, **kwargs)  # NumPy's own complaint about what is missing
+    return (*args, *(kwargs[name] for name in names)), {k: v for k, v in kwargs.items() if k not in names}
+
+
+def _setting(op: Op, value: Any) -> Any:
+    """Return a setting with arrays in place of tensors, which must not be tracked: settings have no derivative."""
+    if isinstance(value, Tensor):
+        if value.requires_grad:
+            raise UnsupportedError(f"{op.name} has no derivative by this argument; give it a constant, or detach()")
+        return value._array
+    if type(value) in (tuple, list):
+        return type(value)(_setting(op, entry) for entry in value)
+    return value
+
+
+# The words of the notation
+
+
+def _register(op: Op) -> Callable[..., Any]:
+    made = recorder(op)
+    functools.update_wrapper(made, op.function, assigned=("__name__", "__qualname__", "__doc__"), updated=())
+    op.public = made
+    RULES[op.name] = op
+    OPS[op.function] = made
+    CLASSIFIED[op.function] = (op.kind, "")
+    return made
+
+
+def unary(function: Callable[..., Any], formula: Formula, **options: Any) -> Callable[..., Any]:
+    """Give an elementwise function of one array its rule, and return it as an op."""
+    return _register(Op(function, "unary", [formula], **options))
+
+
+def binary(function: Callable[..., Any], for_x: Formula, for_y: Formula, **options: Any) -> Callable[..., Any]:
+    """Give an elementwise function of two arrays, which broadcast, a rule for each, and return it as an op."""
+    return _register(Op(function, "binary", [for_x, for_y], **options))
+
+
+def elementwise(function: Callable[..., Any], *formulas: Formula | None, **options: Any) -> Callable[..., Any]:
+    """Give an elementwise function of any number of arrays, or one with settings, its rules; None for no derivative."""
+    return _register(Op(function, "elementwise", formulas, **options))
+
+
+def linear(function: Callable[..., Any], *transposes: Formula, **options: Any) -> Callable[..., Any]:
+    """Give a function that is linear in all its inputs together the transpose for each, and return it as an op."""
+    return _register(Op(function, "linear", transposes, **options))
+
+
+def multilinear(function: Callable[..., Any], *transposes: Formula, **options: Any) -> Callable[..., Any]:
+    """Give a function that is linear in each input apart the transpose for each, and return it as an op."""
+    return _register(Op(function, "multilinear", transposes, **options))
+
+
+def general(
+    function: Callable[..., Any],
+    inputs: str,
+    outputs: str,
+    vjp: Formula | Sequence[Formula],
+    jvp: Formula | None = None,
+    **options: Any,
+) -> Callable[..., Any]:
+    """Give any other function a VJP for each input; its parameters are the cotangents `g` (or `gNAME`), then residuals.
+
+    Without a `jvp`, forward mode transposes the VJP.
+    """
+    formulas = [vjp] if callable(vjp) else vjp
+    return _register(Op(function, "general", formulas, inputs=inputs, outputs=outputs, jvp=jvp, **options))
+
+
+def composite(function: Callable[..., Any], made: Callable[..., Any], **options: Any) -> Callable[..., Any]:
+    """Say that `function` is only a combination of ops, which `made` spells out; its samples are tested likewise."""
+    op = Op(function, "composite", [], **options)
+    op.public = made
+    RULES[op.name] = op
+    OPS[function] = made
+    CLASSIFIED[function] = ("composite", "")
+    return made
+
+
+def constant(*functions: Callable[..., Any]) -> None:
+    """Say that functions have no derivative by nature: they run on the arrays, and the results are constants."""
+    for function in functions:
+        OPS[function] = _on_arrays(function, wrapped)
+        CLASSIFIED[function] = ("constant", "")
+
+
+def metadata(*functions: Callable[..., Any]) -> None:
+    """Say that functions answer about arrays (shape, dtype, ...): they give what they give for the array."""
+    for function in functions:
+        OPS[function] = _on_arrays(function, lambda answer: answer)
+        CLASSIFIED[function] = ("metadata", "")
+
+
+def _on_arrays(function: Callable[..., Any], finish: Callable[[Any], Any]) -> Callable[..., Any]:
+    def bare(value: Any) -> Any:
+        if isinstance(value, Tensor):
+            return value._array
+        return type(value)(bare(entry) for entry in value) if type(value) in (list, tuple) else value
+
+    @functools.wraps(function, assigned=("__name__", "__doc__"), updated=())
+    def run(*args: Any, **kwargs: Any) -> Any:
+        return finish(function(*bare(args), **{name: bare(value) for name, value in kwargs.items()}))
+
+    return run
+
+
+def refused(*functions: Callable[..., Any], because: str) -> None:
+    """Say that functions are refused on tensors, with the reason and what to use instead."""
+
+    def refusal(function: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            raise UnsupportedError(f"numpy's {function.__name__} is refused on tensors: {because}")
+
+        return run
+
+    for function in functions:
+        OPS[function] = refusal(function)
+        CLASSIFIED[function] = ("refused", because)

@@ -1,0 +1,401 @@
+"""The tape: records, their positions, the replay, forward-mode levels, and recording on and off.
+
+Every operation on a tracked tensor makes one `Record` and takes the next position. A record is held by its output
+tensor and by the records made from it, and by nothing else, so history that nobody can ask for any more is freed at
+once. `replay` walks the positions downwards: execution order is a topological order, so nothing is ever sorted.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextvars import ContextVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+
+from ._array import DIFFERENTIABLE, accumulation_dtype
+from .errors import HistoryError, ShapeError
+from .typing import Shape
+
+if TYPE_CHECKING:
+    from ._op import Op
+    from ._tensor import Tensor
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+LEAF = 0
+FORWARD_ONLY = -1
+
+next_position = itertools.count(1).__next__
+
+
+class Record:
+    """One operation as it happened.
+
+    `x` and `y` are the records of the first and second input (None where it is constant), `for_x` and `for_y` what
+    the formulas for them need besides the cotangent. An op with any number of inputs (`op.many`) holds tuples in `x`
+    and `for_x`. `targets` names shape and dtype of the inputs where they differ from the output's. Flat slots, because
+    every further container costs the garbage collector a visit on long tapes.
+    """
+
+    __slots__ = ("for_x", "for_y", "op", "position", "targets", "x", "y")
+
+    op: Op | None
+    position: int
+    x: Any
+    y: Any
+    for_x: Any
+    for_y: Any
+    targets: Any
+
+    def parents(self) -> Sequence[Record | None]:
+        """Return the inputs' records, None for constants; empty once released."""
+        if type(self.x) is tuple:
+            return self.x
+        return () if self.released else (self.x, self.y)
+
+    @property
+    def released(self) -> bool:
+        """Whether a replay has consumed this record."""
+        return self.x is None and self.y is None and self.position > LEAF
+
+    def release(self) -> None:
+        """Give up parents and residuals."""
+        self.x = self.y = self.for_x = self.for_y = None
+
+
+class Leaf(Record):
+    """The record of a tensor made with `requires_grad=True`: it has no op, and holds the gradient."""
+
+    __slots__ = ("dtype", "grad", "shape")
+
+    def __init__(self, shape: Shape, dtype: Any) -> None:
+        self.op = self.x = self.y = self.for_x = self.for_y = self.targets = None
+        self.position = LEAF
+        self.shape = shape
+        self.dtype = dtype
+        self.grad: Tensor | None = None
+
+
+class Dual(Record):
+    """A record made while a forward-mode level is active: it holds one tangent per level."""
+
+    __slots__ = ("tangents",)
+
+    def __init__(self) -> None:
+        self.op = self.x = self.y = self.for_x = self.for_y = self.targets = None
+        self.position = FORWARD_ONLY
+        self.tangents: dict[Level, Any] = {}
+
+
+class Level:
+    """One forward-mode differentiation in progress; records hold their tangents under it."""
+
+    __slots__ = ()
+
+    def tangent(self, record: Record | None) -> Any:
+        """Return the tangent of `record` in this level, or None for zero."""
+        return record.tangents.get(self) if type(record) is Dual else None
+
+
+class Mode(NamedTuple):
+    """What a thread or task does besides computing values: record for reverse mode, and play forward levels."""
+
+    recording: bool = True
+    levels: tuple[Level, ...] = ()
+
+
+# None stands for Mode(), so that the recorders' one look costs one comparison.
+MODE: ContextVar[Mode | None] = ContextVar("tapegrad_mode", default=None)
+
+
+class ModeContext:
+    """A context manager, and a decorator, under which this thread or task works in another mode.
+
+    As a decorator of a generator function it covers the body of the generator, not the code that iterates over it.
+    """
+
+    def __init__(self, recording: bool | None = None, levels: tuple[Level, ...] | None = None) -> None:
+        self._recording = recording
+        self._levels = levels
+        self._before: list[Mode | None] = []
+
+    def _switch(self) -> None:
+        mode = MODE.get()
+        self._before.append(mode)
+        recording, levels = mode or Mode()
+        mode = Mode(
+            recording if self._recording is None else self._recording,
+            levels if self._levels is None else self._levels,
+        )
+        MODE.set(mode if mode != Mode() else None)
+
+    def __enter__(self) -> None:
+        self._switch()
+
+    def __exit__(self, *exception: object) -> None:
+        MODE.set(self._before.pop())
+
+    def __call__(self, function: F) -> F:
+        """Return `function` running under this mode."""
+        fresh = functools.partial(ModeContext, self._recording, self._levels)
+        wrapper: Any
+        if inspect.isasyncgenfunction(function):
+            raise TypeError("got an asynchronous generator function; open the context inside its body instead")
+        if inspect.isgeneratorfunction(function):
+
+            @functools.wraps(function)
+            def wrapper(*args: Any, **kwargs: Any) -> Iterator[Any]:
+                return _drive(function(*args, **kwargs), fresh)
+
+        elif inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def wrapper(*args: Any, **kwargs: Any) -> Any:
+                with fresh():
+                    return await function(*args, **kwargs)
+
+        else:
+
+            @functools.wraps(function)
+            def wrapper(*args: Any, **kwargs: Any) -> Any:
+                with fresh():
+                    return function(*args, **kwargs)
+
+        return wrapper
+
+
+def _drive(generator: Any, fresh: Callable[[], ModeContext]) -> Iterator[Any]:
+    """Run `generator` step by step, each step under a fresh mode, passing on what is sent and thrown."""
+    step, argument = generator.send, None
+    while True:
+        try:
+            with fresh():
+                value = step(argument)
+        except StopIteration as stop:
+            return stop.value
+        try:
+            argument = yield value
+            step = generator.send
+        except GeneratorExit:
+            with fresh():
+                generator.close()
+            raise
+        except BaseException as error:
+            step, argument = generator.throw, error
+
+
+def no_grad() -> ModeContext:
+    """Return a context, also a decorator, in which operations are not recorded for reverse mode.
+
+    It covers this thread or asyncio task alone. Forward-mode levels stay active.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> w = tg.tensor(2.0, requires_grad=True)
+    >>> with tg.no_grad():
+    ...     y = w * 3
+    >>> y.requires_grad
+    False
+    """
+    return ModeContext(recording=False)
+
+
+def enable_grad() -> ModeContext:
+    """Return a context, also a decorator, in which operations are recorded, also inside `no_grad`.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> w = tg.tensor(2.0, requires_grad=True)
+    >>> with tg.no_grad(), tg.enable_grad():
+    ...     y = w * 3
+    >>> y.requires_grad
+    True
+    """
+    return ModeContext(recording=True)
+
+
+class set_grad_enabled(ModeContext):  # noqa: N801 - a function by its use, as the field spells it
+    """Switch recording on or off at once for this thread or task; as a context, switch back at its end.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> with tg.set_grad_enabled(False):
+    ...     tg.is_grad_enabled()
+    False
+    >>> tg.is_grad_enabled()
+    True
+    """
+
+    def __init__(self, enabled: bool) -> None:
+        super().__init__(recording=bool(enabled))
+        self._switch()
+
+    def __enter__(self) -> None:
+        """Leave the mode as the constructor set it."""
+
+    def __call__(self, function: F) -> F:
+        """Return `function` running under this mode, with the caller's own mode restored first."""
+        self.__exit__()
+        return super().__call__(function)
+
+
+def is_grad_enabled() -> bool:
+    """Return whether operations of this thread or task are recorded for reverse mode.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.is_grad_enabled()
+    True
+    """
+    mode = MODE.get()
+    return mode is None or mode.recording
+
+
+def project(h: Any, shape: Shape, dtype: Any) -> Any:
+    """Bring a cotangent back to an input's space: sum over broadcast axes, take the real part, cast.
+
+    `h` may be an array or, at higher order, a tensor; only methods that both have are used.
+
+    Raises
+    ------
+    ShapeError
+        If `shape` could not have been broadcast to the shape of `h`.
+    """
+    if h.shape != shape:
+        lead = h.ndim - len(shape)
+        axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and h.shape[lead + i] != 1))
+        if lead < 0 or any(n not in (1, m) for n, m in zip(shape, h.shape[lead:], strict=True)):
+            raise ShapeError(f"got a cotangent of shape {h.shape}, expected one that sums to {shape}")
+        wide = accumulation_dtype(h.dtype)
+        h = h.sum(axis=axes[0] if len(axes) == 1 else axes, dtype=wide)
+        if h.shape != shape:
+            h = h.reshape(shape)
+    if h.dtype != dtype:
+        if h.dtype.kind == "c" and dtype.kind != "c":
+            h = h.real
+        h = h.astype(dtype)
+    return h
+
+
+def replay(
+    seeds: Sequence[tuple[Record, Any]],
+    wanted: Collection[Record] | None = None,
+    retain: bool = False,
+    create: bool = False,
+) -> dict[Record, Any]:
+    """Replay the tape in reverse and return the cotangents that arrive at the leaves.
+
+    Parameters
+    ----------
+    seeds : records with the cotangents they start from
+    wanted : if given, cotangents are returned for these records instead, and the replay goes no deeper
+    retain : keep residuals and parents, so that the same records can be played again
+    create : the cotangents are tensors: residuals are revived, so the formulas record themselves
+
+    Raises
+    ------
+    HistoryError
+        If a record was released by an earlier replay.
+    ShapeError
+        If a rule returned a cotangent of the wrong shape.
+    """
+    # Position to (record, cotangent, whether this replay allocated the cotangent's memory). A pending record is held
+    # here, strongly, until it is played; its children were dropped when they were.
+    pending: dict[int, tuple[Record, Any, bool]] = {}
+    arrived: dict[Record, Any] = {}
+    summed: set[Record] = set()
+    floor = LEAF if wanted is None else min((record.position for record in wanted), default=LEAF)
+
+    for record, g in seeds:
+        if record.op is None:
+            arrived[record] = arrived[record] + g if record in arrived else g
+        else:
+            entry = pending.get(record.position)
+            pending[record.position] = (record, g if entry is None else entry[1] + g, False)
+
+    position = max(pending, default=LEAF)
+    misses = 0
+    saved: Any
+    while pending:
+        entry = pending.pop(position, None)
+        if entry is None:
+            # Other history lies in between. Step over it, but never walk further than a look at all that waits costs.
+            misses += 1
+            position = position - 1 if misses < len(pending) else max(pending)
+            continue
+        misses = 0
+        position -= 1
+        record, g, _ = entry
+        if wanted is not None and record in wanted:
+            arrived[record] = g
+            if record.position <= floor:
+                break
+        op = record.op
+        assert op is not None
+        targets = record.targets
+        k = -1
+        for parent, (formula, count), saved in (
+            zip(record.x or (), op.rules, record.for_x, strict=False)
+            if op.many
+            else ((record.x, op.rule_x, record.for_x), (record.y, op.rule_y, record.for_y))
+        ):
+            k += 1
+            if parent is None:
+                continue
+            if wanted is not None and parent.position < floor:
+                continue
+            if create and count:
+                saved = op.revive(record, k, saved)
+            if count == 1:
+                h = formula(g, saved)
+            elif count == 0:
+                h = formula(g)
+            else:
+                h = formula(g, *saved)
+            if targets is not None and targets[k] is not None:
+                try:
+                    h = project(h, *targets[k])
+                except ShapeError as error:
+                    raise ShapeError(f"the rule of {op.name} for input {k}: {error}") from None
+            if parent.op is None:
+                if parent in arrived:
+                    known = arrived[parent]
+                    if parent in summed and not create and known.dtype == h.dtype:
+                        known += h
+                        arrived[parent] = known
+                    else:
+                        arrived[parent] = known + h
+                        summed.add(parent)
+                else:
+                    arrived[parent] = h
+            else:
+                entry = pending.get(parent.position)
+                if entry is None:
+                    pending[parent.position] = (parent, h, False)
+                else:
+                    _, known, ours = entry
+                    if ours and not create and known.dtype == h.dtype:
+                        known += h
+                    else:
+                        known = known + h
+                    pending[parent.position] = (parent, known, True)
+        if record.x is None and record.y is None:
+            raise HistoryError(
+                f"the history of this result was released by an earlier replay (at {op.name}); "
+                "call the first backward with retain_graph=True to replay it again"
+            )
+        if not retain:
+            record.x = record.y = record.for_x = record.for_y = None
+        entry = saved = h = None
+    return arrived
+
+
+def differentiable(dtype: Any) -> bool:
+    """Return whether arrays of `dtype` can be tracked."""
+    return dtype.kind in DIFFERENTIABLE or dtype.kind == "V"

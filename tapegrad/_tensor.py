@@ -1,0 +1,583 @@
+"""Tensor: an array, its record on the tape, and NumPy's two protocols, which look ops up in the table `OPS`."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, SupportsIndex, cast
+
+from . import _array
+from ._array import as_array, device_of, holders, is_array, to_host
+from ._tape import MODE, Leaf, Level, Mode, ModeContext, Record, differentiable, project, replay
+from .errors import DeviceError, DtypeError, HistoryError, LeafError, LostGradientError, ShapeError, UnsupportedError
+from .typing import Array, ArrayLike, DtypeLike, Shape
+
+OPS: dict[Any, Callable[..., Any]] = {}
+"""NumPy's function objects, and pairs (ufunc, method name), to what runs instead of them on tensors."""
+
+_new = object.__new__
+_commit_lock = threading.Lock()
+
+
+class Tensor:
+    """A NumPy or CuPy array whose operations are recorded, so that derivatives can be taken.
+
+    Tensors are made by `tapegrad.tensor`, `tapegrad.as_tensor`, the creation functions, and by operations.
+
+    Examples
+    --------
+    >>> import numpy as np, tapegrad as tg
+    >>> x = tg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    >>> loss = np.sum(x * np.exp(-x))
+    >>> loss.backward()
+    >>> x.grad
+    tensor([ 0.        , -0.13533528, -0.09957414])
+    """
+
+    __slots__ = ("__weakref__", "_array", "_record")
+
+    _array: Array
+    _record: Record | None
+
+    def __init__(self, data: ArrayLike, requires_grad: bool = False) -> None:
+        self._array = data._array if isinstance(data, Tensor) else as_array(data)
+        self._record = None
+        if requires_grad:
+            self.requires_grad = True
+
+    # What it is
+
+    @property
+    def data(self) -> Array:
+        """The array itself, a live view without history: writing into it changes the tensor's values unseen."""
+        if type(self._array) not in _array.LIBRARIES:
+            self._array = as_array(self._array)
+        return self._array
+
+    @data.setter
+    def data(self, value: ArrayLike) -> None:
+        value = as_array(detached(value), like=self._array)
+        if isinstance(self._record, Leaf) and (value.shape != self.shape or value.dtype != self.dtype):
+            raise ShapeError(
+                f"got data of shape {value.shape} and dtype {value.dtype}, expected {self.shape} and {self.dtype}; "
+                "make a new tensor to change them"
+            )
+        self._array = value
+
+    @property
+    def dtype(self) -> Any:
+        """The array's dtype."""
+        return self._array.dtype
+
+    @property
+    def shape(self) -> Shape:
+        """The array's shape."""
+        return cast(Shape, self._array.shape)
+
+    @property
+    def ndim(self) -> int:
+        """The number of axes."""
+        return cast(int, self._array.ndim)
+
+    @property
+    def size(self) -> int:
+        """The number of elements."""
+        return cast(int, self._array.size)
+
+    @property
+    def itemsize(self) -> int:
+        """The bytes of one element."""
+        return cast(int, self._array.dtype.itemsize)
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all elements."""
+        return cast(int, self._array.nbytes)
+
+    @property
+    def device(self) -> str:
+        """Where the array lives: `"cpu"` or `"cuda:N"`."""
+        return device_of(self._array)
+
+    # What it has to do with derivatives
+
+    @property
+    def requires_grad(self) -> bool:
+        """Whether operations on this tensor are recorded. Only floating point and complex leaves can be switched.
+
+        Setting it raises DtypeError for integer and boolean tensors, and LeafError for results of operations.
+        """
+        return self._record is not None and self._record.position >= 0
+
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if bool(value) == self.requires_grad:
+            return
+        if not self.is_leaf:
+            raise LeafError("got a result of recorded operations; use detach() for a tensor without history")
+        if value and not differentiable(self.dtype):
+            raise DtypeError(
+                f"got dtype {self.dtype}, expected floating point or complex: only these have derivatives; "
+                "convert first, for instance with tapegrad.tensor(data, dtype=float, requires_grad=True)"
+            )
+        self._record = Leaf(self.shape, self.dtype) if value else None
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Set `requires_grad` in place and return the tensor itself."""
+        self.requires_grad = requires_grad
+        return self
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation made this tensor."""
+        return self._record is None or isinstance(self._record, Leaf)
+
+    @property
+    def grad(self) -> Tensor | None:
+        """The gradient that `backward` accumulated here, of this tensor's shape, dtype and device; None before."""
+        return self._record.grad if isinstance(self._record, Leaf) else None
+
+    @grad.setter
+    def grad(self, value: ArrayLike | None) -> None:
+        if not isinstance(self._record, Leaf):
+            raise LeafError("got a tensor that is no tracked leaf, so it has no gradient; use requires_grad=True")
+        if value is not None:
+            if not isinstance(value, Tensor):
+                value = tensor(value, device=self.device)
+            if value.shape != self.shape or value.dtype != self.dtype:
+                raise ShapeError(
+                    f"got a gradient of shape {value.shape} and dtype {value.dtype}, "
+                    f"expected {self.shape} and {self.dtype}"
+                )
+        self._record.grad = value
+
+    @grad.deleter
+    def grad(self) -> None:
+        self.grad = None
+
+    def backward(
+        self, gradient: ArrayLike | None = None, retain_graph: bool = False, create_graph: bool = False
+    ) -> None:
+        """Replay the tape in reverse from here and add the gradients of this tensor to the leaves' `grad`.
+
+        For a leaf `x` and a cotangent `g` of this tensor `y`, adds `sum(g * dy/dx)`. For complex leaves the gradient
+        is the direction of steepest ascent, PyTorch's convention.
+
+        Parameters
+        ----------
+        gradient : the cotangent, of this tensor's shape; needed unless its size is 1, and never changed or aliased
+        retain_graph : keep the history for another replay
+        create_graph : record the replay itself, so that gradients can be differentiated again
+
+        Raises
+        ------
+        HistoryError
+            If nothing was tracked, or the history was released by an earlier replay.
+        ShapeError
+            If `gradient` is missing or has the wrong shape.
+        DtypeError
+            If the tensor is complex and no `gradient` is given.
+
+        Examples
+        --------
+        >>> import tapegrad as tg
+        >>> x = tg.tensor(3.0, requires_grad=True)
+        >>> (x ** 2).backward()
+        >>> x.grad
+        tensor(6.)
+        """
+        if self._record is None or not self.requires_grad:
+            raise HistoryError(
+                "got a tensor without history: no input had requires_grad=True, or recording was off (no_grad); "
+                "make the leaves with tapegrad.tensor(..., requires_grad=True)"
+            )
+        seed = seed_for(self, gradient)
+        arrived = run_replay([(self._record, seed)], None, retain_graph or create_graph, create_graph)
+        commit(arrived, protected=seed)
+
+    def detach(self) -> Tensor:
+        """Return a tensor that shares the array and has no history: gradients stop here."""
+        return wrap(self._array)
+
+    # What leaves the tape
+
+    def numpy(self) -> Any:
+        """Return the values as a NumPy array, copied from the device if they live on one.
+
+        Raises
+        ------
+        LostGradientError
+            If the tensor is tracked; call `detach()` first.
+        """
+        self._refuse_if_tracked("numpy()")
+        return to_host(self.data)
+
+    def item(self, *index: Any) -> Any:
+        """Return the only element, or the one at `index`, as a Python number."""
+        return self._array.item(*index)
+
+    def tolist(self) -> Any:
+        """Return the values as nested lists of Python numbers."""
+        return self._array.tolist()
+
+    def _refuse_if_tracked(self, what: str) -> None:
+        record = self._record
+        if record is None or record.released:
+            return
+        mode = MODE.get()
+        if (mode is None or mode.recording or mode.levels) and (record.position >= 0 or (mode and mode.levels)):
+            raise LostGradientError(
+                f"got {what} of a tracked tensor, where its gradient would be lost unseen; use item() for a number, "
+                "detach() for a tensor without history, tapegrad.stack or tapegrad.tensor([...]) to join tensors"
+            )
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        self._refuse_if_tracked("conversion to a NumPy array (np.asarray, np.array, or a function without dispatch)")
+        if self.device != "cpu":
+            raise DeviceError(f"got a tensor on {self.device}; use numpy(), or to('cpu'), to copy it to the host")
+        array = self.data
+        if dtype is not None and array.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"got dtype {dtype}, which needs a copy of {array.dtype}, and copy=False")
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __float__(self) -> float:
+        self._refuse_if_tracked("float()")
+        return float(self._array.item())
+
+    def __int__(self) -> int:
+        self._refuse_if_tracked("int()")
+        return int(self._array.item())
+
+    def __complex__(self) -> complex:
+        self._refuse_if_tracked("complex()")
+        return complex(self._array.item())
+
+    def __index__(self) -> int:
+        return cast(SupportsIndex, self._array).__index__()
+
+    def __bool__(self) -> bool:
+        return bool(self._array)
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("got len() of a 0-d tensor; use item() for its number")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        if not self.shape:
+            raise TypeError("got iteration over a 0-d tensor; use item() for its number")
+        return (self[i] for i in range(len(self)))
+
+    def __contains__(self, value: object) -> bool:
+        return bool((self._array == detached(value)).any())
+
+    def __hash__(self) -> int:
+        return id(self)
+
+    def __repr__(self) -> str:
+        # Array libraries print 'array(...)' and indent following lines by as much; 'tensor(' is one character longer.
+        text = repr(to_host(self._array))
+        text = "tensor" + text.removeprefix("array").replace("\n", "\n ")
+        notes = [] if self.device == "cpu" else [f"device={self.device!r}"]
+        if isinstance(self._record, Leaf):
+            notes.append("requires_grad=True")
+        elif self._record is not None and self._record.op is not None:
+            notes.append(f"op={self._record.op.name}")
+        return text[:-1] + "".join(f", {note}" for note in notes) + ")"
+
+    def __str__(self) -> str:
+        return str(to_host(self._array))
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    # Copies have the values and `requires_grad`, and no history.
+
+    def __copy__(self) -> Tensor:
+        return _rebuild(self.data, self.requires_grad)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
+        memo[id(self)] = result = _rebuild(self.data.copy(), self.requires_grad)
+        if self.grad is not None:
+            result.grad = wrap(self.grad.data.copy())
+        return result
+
+    def __reduce__(self) -> Any:
+        return _rebuild, (self.data, self.requires_grad)
+
+    # NumPy's protocols
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
+        if method == "__call__" and not keywords:
+            op = OPS.get(ufunc)
+            if op is not None:
+                return op(*inputs)
+        op = OPS.get(ufunc if method == "__call__" else (ufunc, method))
+        if op is None:
+            name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
+            return _without_rule(getattr(ufunc, method), name, inputs, keywords)
+        if method != "__call__":
+            return op(*inputs, **keywords)
+        return _ufunc_with_keywords(op, ufunc, inputs, **keywords)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
+        op = OPS.get(function)
+        if op is None:
+            return _without_rule(function, function.__name__, args, keywords)
+        return op(*args, **keywords)
+
+    def __setitem__(self, index: Any, value: ArrayLike) -> None:
+        assign(self, value, index)
+
+
+def wrap(array: Array, record: Record | None = None) -> Tensor:
+    """Return a tensor around `array`, without a copy and without a look at it."""
+    result = _new(Tensor)
+    result._array = array
+    result._record = record
+    return result
+
+
+def _rebuild(array: Array, requires_grad: bool) -> Tensor:
+    result = wrap(array)
+    if requires_grad:
+        result._record = Leaf(array.shape, array.dtype)
+    return result
+
+
+def detached(value: Any) -> Any:
+    """Return the array of a tensor, and anything else as it is."""
+    return value._array if isinstance(value, Tensor) else value
+
+
+def _unwrap(value: Any, name: str) -> Any:
+    """Return `value` with arrays in place of tensors, inside lists, tuples and dicts too; refuse tracked ones."""
+    if isinstance(value, Tensor):
+        if value.requires_grad and (MODE.get() or Mode()).recording:
+            raise UnsupportedError(
+                f"{name} has no derivative rule for this argument, and it was given a tracked tensor; detach() it "
+                "if no gradient is wanted, or write the function with others that have one"
+            )
+        return value.data
+    if type(value) in (tuple, list):
+        return type(value)(_unwrap(entry, name) for entry in value)
+    if type(value) is dict:
+        return {key: _unwrap(entry, name) for key, entry in value.items()}
+    return value
+
+
+def _without_rule(function: Callable[..., Any], name: str, args: Any, keywords: Any) -> Any:
+    """Run a function that no chapter lists on the arrays of untracked tensors."""
+    return wrapped(function(*_unwrap(tuple(args), name), **_unwrap(keywords, name)))
+
+
+def wrapped(result: Any) -> Any:
+    """Return `result` with tensors in place of arrays; other values stay as they are."""
+    if is_array(result):
+        return wrap(result)
+    if isinstance(result, tuple):
+        entries = [wrapped(entry) for entry in result]
+        return type(result)(*entries) if hasattr(result, "_fields") else tuple(entries)
+    return [wrapped(entry) for entry in result] if type(result) is list else result
+
+
+def _ufunc_with_keywords(
+    op: Callable[..., Any],
+    ufunc: Any,
+    inputs: tuple[Any, ...],
+    out: tuple[Any, ...] | None = None,
+    where: Any = True,
+    dtype: DtypeLike = None,
+    **ignored: Any,
+) -> Any:
+    """Run a ufunc's op with the keywords that every ufunc has, each in terms of other ops."""
+    for keyword in ignored:
+        if keyword not in ("casting", "order", "subok"):
+            raise UnsupportedError(f"{ufunc.__name__} of a tensor does not support the keyword {keyword}")
+    if dtype is not None:
+        inputs = tuple(x.astype(dtype) if isinstance(x, Tensor) else x for x in inputs)
+    target = out[0] if out else None
+    if target is not None and not isinstance(target, Tensor):
+        result = op(*inputs)
+        result._refuse_if_tracked(f"{ufunc.__name__} with a plain array as out= (also as in array += tensor)")
+        target[...] = result._array if where is True else target
+        if where is not True:
+            target[detached(where)] = as_array(result._array)[detached(where)]
+        return target
+    if where is not True and target is None:
+        raise UnsupportedError(f"{ufunc.__name__} with where= and no out= leaves entries undefined; give out=, or use np.where")
+    result = op(*inputs)
+    if target is None:
+        return result
+    assign(target, result, ..., where)
+    return target
+
+
+def seed_for(output: Tensor, gradient: ArrayLike | None) -> Array:
+    """Return the cotangent that a replay from `output` starts from: as given, or one for a real scalar."""
+    if gradient is None:
+        if output.size != 1:
+            raise ShapeError(
+                f"got a tensor of shape {output.shape}, expected a single number; "
+                "sum it first, or give backward the cotangent: backward(gradient=...)"
+            )
+        if output.dtype.kind == "c":
+            raise DtypeError("got a complex number, which has no order to ascend; differentiate its real part or abs")
+        return _array.ones(output.shape, output.dtype, like=output._array)
+    tracked = gradient if isinstance(gradient, Tensor) else None
+    seed = as_array(detached(gradient), like=output._array)
+    if seed.shape != output.shape:
+        raise ShapeError(f"got a cotangent of shape {seed.shape}, expected {output.shape}, the tensor's own")
+    if device_of(seed) != output.device:
+        raise DeviceError(f"got a cotangent on {device_of(seed)}, expected {output.device}; move it with to()")
+    if seed.dtype.kind == "c" and output.dtype.kind != "c":
+        raise DtypeError(f"got a complex cotangent for a tensor of dtype {output.dtype}; take its real part")
+    if tracked is not None and tracked._record is not None:
+        return tracked.conj().astype(output.dtype) if seed.dtype.kind == "c" else tracked.astype(output.dtype)
+    seed = seed.astype(output.dtype, copy=False)
+    return seed.conj() if seed.dtype.kind == "c" else seed
+
+
+def run_replay(
+    seeds: list[tuple[Record, Any]], wanted: list[Record] | None, retain: bool, create: bool
+) -> dict[Record, Any]:
+    """Replay with arrays, or with tensors where the replay itself is to be differentiated.
+
+    Under forward-mode levels the cotangents have tangents, so the replay works on tensors there too.
+    """
+    levels: tuple[Level, ...] = (MODE.get() or Mode()).levels
+    if not create and not levels:
+        return replay([(record, detached(g)) for record, g in seeds], wanted, retain)
+    with ModeContext(recording=create):
+        tensors = [(record, g if isinstance(g, Tensor) else wrap(g)) for record, g in seeds]
+        return replay(tensors, wanted, retain, create=True)
+
+
+def commit(arrived: dict[Record, Any], protected: Any = None) -> None:
+    """Add the cotangents that arrived to the gradients of their leaves: all of them or, on an error, none.
+
+    Every gradient gets memory of its own: the caller's cotangent, views, and arrays that arrived twice are copied.
+    """
+    taken = {id(protected)}
+    grads: list[tuple[Leaf, Tensor]] = []
+    with _commit_lock:
+        for leaf, h in arrived.items():
+            if not isinstance(leaf, Leaf):
+                continue
+            if leaf.dtype.kind == "c":
+                h = h.conj()
+            if h.shape != leaf.shape or h.dtype != leaf.dtype:
+                h = project(h, leaf.shape, leaf.dtype)
+            if isinstance(h, Tensor):
+                grad = h if leaf.grad is None else leaf.grad + h
+            elif leaf.grad is not None:
+                grad = wrap(leaf.grad._array + h)
+            elif id(h) in taken or getattr(h, "base", None) is not None:
+                grad = wrap(h.copy())
+            else:
+                taken.add(id(h))
+                grad = wrap(h)
+            grads.append((leaf, grad))
+        for leaf, grad in grads:
+            leaf.grad = grad
+
+
+def assign(target: Tensor, value: ArrayLike, index: Any, where: Any = True) -> None:
+    """Give `target` the value of `target[index] = value`, recorded; memory is reused where nobody else needs it.
+
+    Raises
+    ------
+    LeafError
+        If `target` is a tracked leaf and recording is on: it would lose its gradient.
+    """
+    mode = MODE.get() or Mode()
+    if isinstance(target._record, Leaf) and (mode.recording or mode.levels):
+        raise LeafError(
+            "got assignment to a tracked leaf, which would cut it off from its gradient; "
+            "assign to a copy (t = t.copy()), or under tapegrad.no_grad() to change its values"
+        )
+    if where is not True:
+        value = OPS["where"](where, value, target)
+    if isinstance(value, Tensor) and value.requires_grad and not differentiable(target.dtype):
+        raise DtypeError(f"got a tracked value for a tensor of dtype {target.dtype}, where its gradient would be lost")
+    record = target._record
+    result = OPS["assign"](target, value, index)
+    target._array = result._array
+    if not isinstance(record, Leaf):
+        target._record = result._record
+
+
+def writable(tensor: Tensor) -> Array:
+    """Return the array of `tensor` for writing: itself if the tensor is its only owner, otherwise a copy."""
+    array = tensor._array
+    if type(array) in _array.LIBRARIES and array.base is None and array.flags.owndata and holders(array) == 1:
+        return array
+    return as_array(array, copy=True)
+
+
+def tensor(
+    data: ArrayLike, *, dtype: DtypeLike = None, device: str | None = None, requires_grad: bool = False
+) -> Tensor:
+    """Return a tensor with a copy of `data`.
+
+    Parameters
+    ----------
+    data : an array, a number, or nested sequences of numbers or tensors; sequences that hold tensors are stacked,
+        and the stacking is recorded
+    dtype, device : converted to; by default those of `data`
+    requires_grad : whether operations on it are recorded
+
+    Raises
+    ------
+    DtypeError
+        For object, string and datetime data, and for integers with `requires_grad`.
+    LostGradientError
+        If `data` is a tracked tensor: use `detach()` or `copy()`.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.tensor([[1.0, 2.0]], requires_grad=True)
+    tensor([[1., 2.]], requires_grad=True)
+    """
+    if type(data) in (list, tuple) and _holds_tensor(data):
+        joined: Tensor = OPS["stack"]([tensor(entry, device=device) if not isinstance(entry, Tensor) else entry for entry in data])
+        joined = joined if dtype is None else joined.astype(dtype)
+        return joined.detach().requires_grad_() if requires_grad and not joined.requires_grad else joined
+    if isinstance(data, Tensor):
+        data._refuse_if_tracked("tapegrad.tensor()")
+        data = data.data
+    array = as_array(data, dtype, device, copy=True)
+    # Numbers are kept as NumPy's own scalars: arithmetic on them costs a tenth of arithmetic on 0-d arrays.
+    result = wrap(array[()])
+    result.requires_grad = requires_grad
+    return result
+
+
+def as_tensor(data: ArrayLike, *, dtype: DtypeLike = None, device: str | None = None) -> Tensor:
+    """Return `data` as a tensor that shares its memory where possible; a tensor is returned as it is.
+
+    Writing into the shared array behind the tensor's back changes saved residuals: do it only when no gradient that
+    depends on them is still to be taken.
+
+    Examples
+    --------
+    >>> import numpy as np, tapegrad as tg
+    >>> a = np.zeros(2)
+    >>> t = tg.as_tensor(a)
+    >>> a[0] = 1
+    >>> t
+    tensor([1., 0.])
+    """
+    if isinstance(data, Tensor):
+        moved = data if device is None else data.to(device)
+        return moved if dtype is None else moved.astype(dtype)
+    if type(data) in (list, tuple) and _holds_tensor(data):
+        return tensor(data, dtype=dtype, device=device)
+    return wrap(as_array(data, dtype, device))
+
+
+def _holds_tensor(data: Any) -> bool:
+    return any(isinstance(entry, Tensor) or (type(entry) in (list, tuple) and _holds_tensor(entry)) for entry in data)
