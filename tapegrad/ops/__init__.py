@@ -32,19 +32,50 @@ Examples
 tensor(0.25)
 """
 
-from .._op import binary, composite, constant, elementwise, general, linear, metadata, multilinear, refused, unary
-from . import arithmetic
+from .. import _op
+from .._op import binary, elementwise, general, linear, metadata, multilinear, refused, unary
+from . import (
+    arithmetic,
+    complex,  # noqa: A004 - the chapter's name
+    elementary,
+    fft,
+    indexing,
+    joining,
+    linalg,
+    neural,
+    products,
+    reductions,
+    shapes,
+    special,
+)
+from . import composite as _composite_chapter  # noqa: F401
+from . import constant as _constant_chapter  # noqa: F401
+
+# These two words share their names with chapters, which the imports above have bound here.
+composite = _op.composite
+constant = _op.constant
 
 __all__ = [
     "arithmetic",
     "binary",
+    "complex",
     "composite",
     "constant",
+    "elementary",
     "elementwise",
+    "fft",
     "general",
+    "indexing",
+    "joining",
+    "linalg",
     "linear",
     "metadata",
     "multilinear",
+    "neural",
+    "products",
+    "reductions",
     "refused",
+    "shapes",
+    "special",
     "unary",
 ]

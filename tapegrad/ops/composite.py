@@ -1,0 +1,1 @@
+"""Functions that are only combinations of ops."""

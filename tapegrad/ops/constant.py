@@ -1,0 +1,10 @@
+"""Functions without a derivative by nature, functions about arrays, and functions that are refused."""
+
+import numpy as np
+
+from .._op import constant, metadata
+
+constant(np.floor_divide, np.remainder, np.divmod, np.bitwise_and, np.bitwise_or, np.bitwise_xor)
+constant(np.left_shift, np.right_shift, np.invert, np.sign)
+constant(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal)
+metadata(np.shape, np.ndim, np.size, np.result_type)

@@ -1,0 +1,1 @@
+"""Functions of neural networks, fused where a benchmark says so."""
