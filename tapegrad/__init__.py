@@ -1,3 +1,49 @@
-from . import ops, _methods
-from ._tensor import Tensor, tensor, as_tensor
-from ._tape import no_grad, enable_grad, set_grad_enabled, is_grad_enabled
+"""tapegrad: derivatives of NumPy and CuPy programs, by a tape.
+
+Wrap arrays in tensors, write ordinary NumPy, call `backward()`:
+
+>>> import numpy as np
+>>> import tapegrad as tg
+>>> x = tg.tensor([1.0, 2.0, 3.0], requires_grad=True)
+>>> loss = np.sum(np.sin(x) ** 2)
+>>> loss.backward()
+>>> x.grad
+tensor([ 0.90929743, -0.7568025 , -0.2794155 ])
+
+Or differentiate a function:
+
+>>> tg.grad(lambda x: np.sum(np.sin(x) ** 2))(np.array([1.0, 2.0, 3.0]))
+tensor([ 0.90929743, -0.7568025 , -0.2794155 ])
+
+Derivatives of derivatives, in reverse and forward mode, in any nesting:
+
+>>> tg.grad(tg.grad(np.sin))(0.5)
+tensor(-0.47942554)
+>>> tg.jvp(tg.grad(np.sin), (0.5,), (1.0,))
+(tensor(0.87758256), tensor(-0.47942554))
+
+`tapegrad.nn` and `tapegrad.optim` train networks, `python -m tapegrad` trains one on handwritten digits.
+"""
+
+from . import errors, random
+from ._tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from ._tensor import OPS, Tensor, as_tensor, tensor
+from ._transforms import grad, gradients, jvp, value_and_grad, vjp
+from ._tree import register_container
+from .ops.creation import (
+    arange,
+    empty,
+    empty_like,
+    eye,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    zeros,
+    zeros_like,
+)
+
+from . import ops, _methods  # isort: skip
+
+__version__ = "0.1.0"

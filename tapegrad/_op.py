@@ -106,7 +106,7 @@ class Op:
         for formula in filter(None, self.formulas):
             self.defaults |= _defaults(formula)
         residuals = {*self.outputs, "k", "shapes", "xs", *self.inputs}
-        residuals |= {f"{x}_{fact}" for x in self.inputs for fact in ("shape", "dtype")}
+        residuals |= {f"{x}_{fact}" for x in self.inputs for fact in ("shape", "dtype", "device")}
         self.settings = {name for names in self.names for name in names} - residuals
         self.known = self.settings | set(free.split())
         rules = tuple(
@@ -160,9 +160,9 @@ class Op:
         if name in settings:
             return settings[name]
         x, _, fact = name.rpartition("_")
-        if x in self.inputs and fact in ("shape", "dtype"):
+        if x in self.inputs and fact in ("shape", "dtype", "device"):
             a = arrays[self.inputs.index(x)]
-            return getattr(a, fact, ()) if fact == "shape" else a.dtype
+            return getattr(a, "shape", ()) if fact == "shape" else a.dtype if fact == "dtype" else device_of(a)
         return self.defaults[name]
 
     def residuals(self, k: int, arrays: Sequence[Any], outs: Sequence[Any], settings: dict[str, Any]) -> Any:
@@ -238,8 +238,8 @@ class Op:
             return wrapped(out)
         record = Dual() if active else Record()
         if reverse:
-            alive = [None if p is None or p.position == FORWARD_ONLY else p for p in parents]
-            self.fill(record, alive, arrays, out, call[2])
+            # Parents that have tangents only stay too: residuals are revived from them.
+            self.fill(record, parents, arrays, out, call[2])
             if not any(p is not None for p in record.parents()) and not active:
                 return wrapped(out)
         several = len(self.outputs) > 1

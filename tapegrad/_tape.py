@@ -58,7 +58,7 @@ class Record:
     @property
     def released(self) -> bool:
         """Whether a replay has consumed this record."""
-        return self.x is None and self.y is None and self.position > LEAF
+        return self.op is not None and self.x is None and self.y is None
 
     def release(self) -> None:
         """Give up parents and residuals."""

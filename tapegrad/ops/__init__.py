@@ -36,6 +36,7 @@ from .. import _op
 from .._op import binary, elementwise, general, linear, metadata, multilinear, refused, unary
 from . import (
     arithmetic,
+    creation,
     complex,  # noqa: A004 - the chapter's name
     elementary,
     fft,
