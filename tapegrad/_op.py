@@ -19,7 +19,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ._array import DOUBLE, as_array, broadcast_to, device_of, is_array, zeros
+from ._array import DOUBLE, LIBRARIES, as_array, broadcast_to, device_of, is_array, zeros
 from ._tape import (
     FORWARD_ONLY,
     MODE,
@@ -488,7 +488,7 @@ def _binary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
             made.targets = None if a.ndim == 2 == b.ndim and a.dtype is b.dtype else op.targets((a, b), out)
         else:
             kind = type(a)
-            if kind is float or kind is int or (a.dtype is out.dtype and getattr(b, "shape", None) == a.shape == out.shape):
+            if kind is float or kind is int or (kind in LIBRARIES and a.dtype is b.dtype and a.shape == b.shape):
                 made.targets = None
             else:
                 made.targets = op.targets((a, b), out)

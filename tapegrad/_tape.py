@@ -309,7 +309,7 @@ def replay(
     # here, strongly, until it is played; its children were dropped when they were.
     pending: dict[int, tuple[Record, Any, bool]] = {}
     arrived: dict[Record, Any] = {}
-    summed: set[Record] = set()
+    ours: set[Record] = set()  # whose arrived cotangent this replay allocated
     floor = LEAF if wanted is None else min((record.position for record in wanted), default=LEAF)
 
     for record, g in seeds:
@@ -321,7 +321,6 @@ def replay(
 
     position = max(pending, default=LEAF)
     misses = 0
-    saved: Any
     while pending:
         entry = pending.pop(position, None)
         if entry is None:
@@ -336,19 +335,21 @@ def replay(
             arrived[record] = g
             if record.position <= floor:
                 break
-        op = record.op
-        assert op is not None
+        op: Any = record.op
         targets = record.targets
+        if op.many:
+            links = zip(record.x or (), op.rules, record.for_x or (), strict=False)
+        elif record.y is None:
+            links = ((record.x, op.rule_x, record.for_x),)
+        else:
+            links = ((record.x, op.rule_x, record.for_x), (record.y, op.rule_y, record.for_y))
         k = -1
-        for parent, (formula, count), saved in (
-            zip(record.x or (), op.rules, record.for_x, strict=False)
-            if op.many
-            else ((record.x, op.rule_x, record.for_x), (record.y, op.rule_y, record.for_y))
-        ):
+        for parent, (formula, count), saved in links:
             k += 1
             if parent is None:
                 continue
-            if wanted is not None and parent.position < floor:
+            place = parent.position
+            if place < floor:
                 continue
             if create and count:
                 saved = op.revive(record, k, saved)
@@ -359,32 +360,28 @@ def replay(
             else:
                 h = formula(g, *saved)
             if targets is not None and targets[k] is not None:
-                try:
-                    h = project(h, *targets[k])
-                except ShapeError as error:
-                    raise ShapeError(f"the rule of {op.name} for input {k}: {error}") from None
+                h = projected(h, targets[k], op, k)
             if parent.op is None:
-                if parent in arrived:
-                    known = arrived[parent]
-                    if parent in summed and not create and known.dtype == h.dtype:
-                        known += h
-                        arrived[parent] = known
-                    else:
-                        arrived[parent] = known + h
-                        summed.add(parent)
-                else:
+                known = arrived.get(parent)
+                if known is None:
                     arrived[parent] = h
-            else:
-                entry = pending.get(parent.position)
-                if entry is None:
-                    pending[parent.position] = (parent, h, False)
+                elif parent in ours:
+                    known += h
+                    arrived[parent] = known
                 else:
-                    _, known, ours = entry
-                    if ours and not create and known.dtype == h.dtype:
-                        known += h
-                    else:
-                        known = known + h
-                    pending[parent.position] = (parent, known, True)
+                    arrived[parent] = known + h
+                    if not create:
+                        ours.add(parent)
+            else:
+                entry = pending.get(place)
+                if entry is None:
+                    pending[place] = (parent, h, False)
+                elif entry[2]:
+                    known = entry[1]
+                    known += h
+                    pending[place] = (parent, known, True)
+                else:
+                    pending[place] = (parent, entry[1] + h, not create)
         if record.x is None and record.y is None:
             raise HistoryError(
                 f"the history of this result was released by an earlier replay (at {op.name}); "
@@ -392,8 +389,16 @@ def replay(
             )
         if not retain:
             record.x = record.y = record.for_x = record.for_y = None
-        entry = saved = h = None
+        links = entry = saved = h = known = None
     return arrived
+
+
+def projected(h: Any, target: tuple[Shape, Any], op: Op, k: int) -> Any:
+    """Return a cotangent projected to `target`, shape and dtype, or say whose rule for which input made it wrong."""
+    try:
+        return project(h, *target)
+    except ShapeError as error:
+        raise ShapeError(f"the rule of {op.name} for input {k}: {error}") from None
 
 
 def differentiable(dtype: Any) -> bool:

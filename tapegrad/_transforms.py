@@ -12,7 +12,7 @@ from typing import Any
 
 from ._array import DIFFERENTIABLE, zeros
 from ._op import linear
-from ._tape import LEAF, MODE, Dual, Level, Mode, ModeContext, Record, differentiable, next_position
+from ._tape import FORWARD_ONLY, LEAF, MODE, Dual, Level, Mode, ModeContext, Record, differentiable, next_position
 from ._tensor import Tensor, as_tensor, run_replay, seed_for, wrap
 from ._tree import leaves, map_leaves, unflatten
 from .errors import DtypeError, HistoryError, ShapeError
@@ -76,7 +76,7 @@ def _reaches_beyond(starts: Sequence[Record], roots: set[Record]) -> bool:
         if record.op is None or record.position < first:
             return True
         for parent in record.parents():
-            if parent is not None and parent not in seen:
+            if parent is not None and parent.position > FORWARD_ONLY and parent not in seen:
                 seen.add(parent)
                 stack.append(parent)
     return False
