@@ -10,29 +10,69 @@ from typing import Any
 
 import numpy as np
 
+from .._tape import project
 from ..typing import Axis, Shape
 
 
 def T(x: Any) -> Any:  # noqa: N802 - the mathematical name
     """Return the matrices in the last two axes of `x`, transposed."""
-    return np.swapaxes(x, -1, -2)
+    return x.swapaxes(-1, -2)
 
 
 def H(x: Any) -> Any:  # noqa: N802 - the mathematical name
     """Return the matrices in the last two axes of `x`, conjugated and transposed."""
-    return np.conj(np.swapaxes(x, -1, -2))
+    return np.conj(x.swapaxes(-1, -2))
+
+
+def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
+    """Return the axes that `axis` names in an array of `ndim` axes, as numbers from 0 on, in order."""
+    if axis is None:
+        return tuple(range(ndim))
+    if isinstance(axis, (tuple, list)):
+        return tuple(sorted(int(a) % ndim for a in axis))
+    return (int(axis) % ndim,) if ndim else ()
 
 
 def kept_shape(x_shape: Shape, axis: Axis) -> Shape:
     """Return the shape that a reduction of `x_shape` over `axis` has with keepdims=True."""
     if axis is None:
         return (1,) * len(x_shape)
-    axes = {a % len(x_shape) for a in (axis if isinstance(axis, tuple) else (axis,))} if x_shape else set()
-    return tuple(1 if i in axes else n for i, n in enumerate(x_shape))
+    axes = axes_of(axis, len(x_shape))
+    return tuple([1 if i in axes else n for i, n in enumerate(x_shape)])
 
 
-def spread(g: Any, x_shape: Shape, axis: Axis, keepdims: bool) -> Any:
+def count(x_shape: Shape, axis: Axis) -> int:
+    """Return how many entries each result of a reduction of `x_shape` over `axis` is made of."""
+    total = 1
+    for i in axes_of(axis, len(x_shape)):
+        total *= x_shape[i]
+    return total
+
+
+def keep(out: Any, x_shape: Shape, axis: Axis, keepdims: bool = False) -> Any:
+    """Return `out`, shaped like a reduction of `x_shape` over `axis`, as keepdims=True would have given it."""
+    return out if keepdims else out.reshape(kept_shape(x_shape, axis))
+
+
+def broadcast(g: Any, shape: Shape) -> Any:
+    """Return `g` broadcast to `shape`, read-only by convention."""
+    if type(g) is np.ndarray or type(g) is np.float64:
+        if g.shape == shape:
+            return g
+        # NumPy's own broadcast_to takes ten times as long as making the array over the same memory.
+        if g.flags.c_contiguous and g.dtype.kind in "fc" and g.ndim in (0, len(shape)):
+            strides = [0 if n == 1 else s for n, s in zip(g.shape, g.strides, strict=True)] if g.ndim else (0,) * len(shape)
+            return np.ndarray(shape, g.dtype, g, 0, strides)
+    return np.broadcast_to(g, shape)
+
+
+def spread(g: Any, x_shape: Shape, axis: Axis, keepdims: bool = False) -> Any:
     """Return `g`, shaped like a reduction over `axis`, broadcast back to `x_shape`."""
-    if not keepdims:
-        g = np.reshape(g, kept_shape(x_shape, axis))
-    return np.broadcast_to(g, x_shape)
+    if not keepdims and axis is not None:
+        g = g.reshape(kept_shape(x_shape, axis))
+    return broadcast(g, x_shape)
+
+
+def unbroadcast(g: Any, x_shape: Shape) -> Any:
+    """Return the sum of `g` over the axes along which `x_shape` was broadcast to its shape."""
+    return project(g, x_shape, g.dtype)
