@@ -326,7 +326,16 @@ class Tensor:
         op = OPS.get(function)
         if op is None:
             return _without_rule(function, function.__name__, args, keywords)
-        return op(*args, **keywords)
+        target = keywords.pop("out", None)
+        if target is None:
+            return op(*args, **keywords)
+        result = op(*args, **keywords)
+        if not isinstance(target, Tensor):
+            result._refuse_if_tracked(f"{function.__name__} into a plain array (out=)")
+            target[...] = result._array
+            return target
+        assign(target, result, ...)
+        return target
 
     def __setitem__(self, index: Any, value: ArrayLike) -> None:
         assign(self, value, index)
@@ -399,20 +408,19 @@ def _ufunc_with_keywords(
     if dtype is not None:
         inputs = tuple(x.astype(dtype) if isinstance(x, Tensor) else x for x in inputs)
     target = out[0] if out else None
-    if target is not None and not isinstance(target, Tensor):
-        result = op(*inputs)
-        result._refuse_if_tracked(f"{ufunc.__name__} with a plain array as out= (also as in array += tensor)")
-        target[...] = result._array if where is True else target
-        if where is not True:
-            target[detached(where)] = as_array(result._array)[detached(where)]
-        return target
-    if where is not True and target is None:
-        raise UnsupportedError(f"{ufunc.__name__} with where= and no out= leaves entries undefined; give out=, or use np.where")
-    result = op(*inputs)
     if target is None:
-        return result
-    assign(target, result, ..., where)
-    return target
+        if where is not True:
+            raise UnsupportedError(
+                f"{ufunc.__name__} with where= and no out= leaves entries undefined; give out=, or use np.where"
+            )
+        return op(*inputs)
+    if isinstance(target, Tensor):
+        assign(target, op(*inputs), ..., where)
+        return target
+    for x in inputs:
+        if isinstance(x, Tensor):
+            x._refuse_if_tracked(f"{ufunc.__name__} into a plain array (out=, or array += tensor)")
+    return ufunc(*(detached(x) for x in inputs), out=target, where=detached(where))
 
 
 def seed_for(output: Tensor, gradient: ArrayLike | None) -> Array:
