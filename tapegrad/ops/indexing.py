@@ -58,9 +58,12 @@ def getitem(x: Any, index: Any) -> Any:
     return x[index]
 
 
-def ungetitem(g: Any, x_shape: Any, index: Any) -> Any:
-    """Return zeros of `x_shape` with `g` added at `index`: the transpose of reading there."""
-    if not _may_repeat(index):
+def ungetitem(g: Any, x_shape: Any, index: Any, unique: bool = False) -> Any:
+    """Return zeros of `x_shape` with `g` added at `index`: the transpose of reading there.
+
+    `unique` promises that arrays of integers in `index` name no entry twice.
+    """
+    if unique or not _may_repeat(index):
         out = zeros(x_shape, g.dtype, g)
         out[index] = g
         return out
@@ -78,7 +81,7 @@ def erase(g: Any, index: Any) -> Any:
 
 
 getitem = linear(getitem, lambda g, x_shape, index: ungetitem(g, x_shape, index))
-ungetitem = linear(ungetitem, lambda g, index: getitem(g, index), free="x_shape")
+ungetitem = linear(ungetitem, lambda g, index: getitem(g, index), free="x_shape unique")
 erase = linear(erase, lambda g, index: erase(g, index))
 
 

@@ -32,9 +32,7 @@ def softmax(x, axis=-1):
     return e / np.sum(e, axis=axis, keepdims=True)
 
 
-softmax = general(
-    softmax, "x", "out", lambda g, out, axis=-1: out * (g - np.sum(g * out, axis=axis, keepdims=True))
-)
+softmax = general(softmax, "x", "out", lambda g, out, axis=-1: out * (g - np.sum(g * out, axis=axis, keepdims=True)))
 
 
 def log_softmax(x, axis=-1):
