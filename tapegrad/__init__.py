@@ -27,23 +27,43 @@ tensor(-0.47942554)
 
 from . import errors, random
 from ._tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from ._tensor import OPS, Tensor, as_tensor, tensor
+from ._tensor import Tensor, as_tensor, tensor
 from ._transforms import grad, gradients, jvp, value_and_grad, vjp
 from ._tree import register_container
-from .ops.creation import (
-    arange,
-    empty,
-    empty_like,
-    eye,
-    full,
-    full_like,
-    linspace,
-    ones,
-    ones_like,
-    zeros,
-    zeros_like,
-)
+from .ops.creation import arange, empty, empty_like, eye, full, full_like, linspace, ones, ones_like, zeros, zeros_like
 
-from . import ops, _methods  # isort: skip
+# The methods of Tensor are attached from the table that the chapters of ops have filled.
+from . import _methods  # isort: skip
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Tensor",
+    "arange",
+    "as_tensor",
+    "empty",
+    "empty_like",
+    "enable_grad",
+    "errors",
+    "eye",
+    "full",
+    "full_like",
+    "grad",
+    "gradients",
+    "is_grad_enabled",
+    "jvp",
+    "linspace",
+    "no_grad",
+    "ones",
+    "ones_like",
+    "random",
+    "register_container",
+    "set_grad_enabled",
+    "tensor",
+    "value_and_grad",
+    "vjp",
+    "zeros",
+    "zeros_like",
+]
+
+_methods.attach()

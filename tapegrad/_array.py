@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 from types import ModuleType
 from typing import Any
@@ -31,7 +32,7 @@ def cupy() -> ModuleType:
         If cupy is not installed.
     """
     try:
-        import cupy as module
+        module = importlib.import_module("cupy")
     except ImportError as error:
         raise MissingPackageError.of("cupy", "a CUDA device", "cuda12' or 'tapegrad[cuda13") from error
     LIBRARIES.setdefault(module.ndarray, module)
@@ -136,7 +137,7 @@ def as_array(
         try:
             data, copy = np.asarray(data), False
         except ValueError as error:
-            raise DtypeError(f"got nested sequences that do not form an array ({error}); make rows equally long") from None
+            raise DtypeError(f"got nested sequences that form no array ({error}); make rows equally long") from None
     if isinstance(data, np.ma.MaskedArray):
         raise DtypeError("got a masked array, whose mask a tensor cannot hold; fill it first: data.filled(...)")
     array = native(np.asarray(data) if isinstance(data, np.ndarray) else data)

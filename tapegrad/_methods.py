@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 
+from ._array import device_of, to_host
 from ._op import recorder
-from ._tensor import OPS, Tensor, assign, wrap
+from ._tape import Leaf
+from ._tensor import OPS, Tensor, assign, detached, wrap
 from .errors import DtypeError
 from .typing import ArrayLike, DtypeLike
 
@@ -39,11 +41,19 @@ _COMPARISONS = {
     "ge": np.greater_equal,
 }
 # Methods whose parameters after the tensor are those of NumPy's function.
-_SAME = {
-    name: getattr(np, name)
-    for name in """all any argmax argmin argpartition argsort choose clip compress copy cumprod cumsum diagonal dot max
-    mean min nonzero prod ravel repeat round searchsorted squeeze std sum swapaxes take trace var""".split()
-} | {"conj": np.conjugate, "conjugate": np.conjugate}
+_SAME = (
+    *("all", "any", "argmax", "argmin", "argpartition", "argsort", "choose", "clip", "compress", "conj", "conjugate"),
+    *("copy", "cumprod", "cumsum", "diagonal", "dot", "max", "mean", "min", "nonzero", "prod", "ravel", "repeat"),
+    *("round", "searchsorted", "squeeze", "std", "sum", "swapaxes", "take", "trace", "var"),
+)
+_METADATA = {
+    "dtype": "dtype",
+    "shape": "shape",
+    "ndim": "number of axes",
+    "size": "number of elements",
+    "itemsize": "bytes of one element",
+    "nbytes": "bytes of all elements",
+}
 
 
 def _with_operator(function: Any, name: str) -> Callable[..., Any]:
@@ -84,22 +94,22 @@ def _shape_arguments(numbers: tuple[Any, ...]) -> Any:
     return numbers[0] if len(numbers) == 1 else numbers
 
 
-def _reshape(self: Tensor, *shape: Any, **keywords: Any) -> Tensor:
+def _reshape(self: Tensor, *shape: Any, **keywords: Any) -> Any:
     """Return the tensor in another shape of the same size, as `numpy.ndarray.reshape`."""
     return OPS[np.reshape](self, _shape_arguments(shape), **keywords)
 
 
-def _transpose(self: Tensor, *axes: Any) -> Tensor:
+def _transpose(self: Tensor, *axes: Any) -> Any:
     """Return the tensor with its axes permuted, by default reversed, as `numpy.ndarray.transpose`."""
     return OPS[np.transpose](self, _shape_arguments(axes)) if axes else OPS[np.transpose](self)
 
 
-def _flatten(self: Tensor, order: str = "C") -> Tensor:
+def _flatten(self: Tensor, order: str = "C") -> Any:
     """Return the tensor with one axis."""
     return OPS[np.reshape](self, -1) if order == "C" else OPS[np.ravel](self, order=order)
 
 
-def _astype(self: Tensor, dtype: DtypeLike, copy: bool = True) -> Tensor:
+def _astype(self: Tensor, dtype: DtypeLike, copy: bool = True) -> Any:
     """Return the tensor converted to `dtype`; gradients come back in its own dtype.
 
     Raises DtypeError where the conversion of a tracked tensor would lose its gradient: to integers or bool.
@@ -136,30 +146,122 @@ def _fill(self: Tensor, value: ArrayLike) -> None:
     assign(self, value, ...)
 
 
+def _number(convert: Callable[[Any], Any]) -> Callable[[Tensor], Any]:
+    """Return the conversion to a Python number, refused where a gradient would be lost."""
 
-def _attach() -> None:
-    attach: dict[str, Any] = {}
+    def method(self: Tensor) -> Any:
+        self._refuse_if_tracked(f"{convert.__name__}()")
+        return convert(self._array.item())
+
+    return method
+
+
+def _item(self: Tensor, *index: Any) -> Any:
+    """Return the only element, or the one at `index`, as a Python number."""
+    return self._array.item(*index)
+
+
+def _tolist(self: Tensor) -> Any:
+    """Return the values as nested lists of Python numbers."""
+    return self._array.tolist()
+
+
+def _len(self: Tensor) -> int:
+    if not self.shape:
+        raise TypeError("got len() of a 0-d tensor; use item() for its number")
+    return self.shape[0]
+
+
+def _iter(self: Tensor) -> Iterator[Tensor]:
+    if not self.shape:
+        raise TypeError("got iteration over a 0-d tensor; use item() for its number")
+    return (self[i] for i in range(len(self)))
+
+
+def _contains(self: Tensor, value: object) -> bool:
+    return bool((self._array == detached(value)).any())
+
+
+def _repr(self: Tensor) -> str:
+    # Arrays print 'array(...)' and indent following lines by as much; 'tensor(' is one character longer.
+    text = "tensor" + repr(to_host(self._array)).removeprefix("array").replace("\n", "\n ")
+    notes = [] if self.device == "cpu" else [f"device={self.device!r}"]
+    if isinstance(self._record, Leaf):
+        notes.append("requires_grad=True")
+    elif self._record is not None and self._record.op is not None:
+        notes.append(f"op={self._record.op.name}")
+    return text[:-1] + "".join(f", {note}" for note in notes) + ")"
+
+
+def _str(self: Tensor) -> str:
+    return str(to_host(self._array))
+
+
+def _format(self: Tensor, spec: str) -> str:
+    return format(self.item(), spec) if spec else str(self)
+
+
+# Copies have the values and `requires_grad`, and no history.
+
+
+def _rebuild(array: Any, requires_grad: bool) -> Tensor:
+    result = wrap(array)
+    if requires_grad:
+        result._record = Leaf(array.shape, array.dtype)
+    return result
+
+
+def _copied(self: Tensor) -> Tensor:
+    return _rebuild(self.data, self.requires_grad)
+
+
+def _deepcopied(self: Tensor, memo: dict[int, Any]) -> Tensor:
+    memo[id(self)] = result = _rebuild(self.data.copy(), self.requires_grad)
+    if self.grad is not None:
+        result.grad = wrap(self.grad.data.copy())
+    return result
+
+
+def _reduced(self: Tensor) -> Any:
+    return _rebuild, (self.data, self.requires_grad)
+
+
+def _metadata(name: str, what: str) -> property:
+    return property(lambda self: getattr(self._array, name), doc=f"The array's {what}.")
+
+
+def attach() -> None:
+    """Give Tensor its operators and methods."""
+    methods: dict[str, Any] = {}
     for name, function in _BINARY.items():
         run = _with_operator(function, name)
-        attach[f"__{name}__"] = run
-        attach[f"__r{name}__"] = _reflected(run)
+        methods[f"__{name}__"] = run
+        methods[f"__r{name}__"] = _reflected(run)
         if name != "divmod":
-            attach[f"__i{name}__"] = _in_place(run)
+            methods[f"__i{name}__"] = _in_place(run)
     for name, function in _UNARY.items():
-        attach[f"__{name}__"] = _with_operator(function, name)
+        methods[f"__{name}__"] = _with_operator(function, name)
     for name, function in _COMPARISONS.items():
-        attach[f"__{name}__"] = OPS[function]
-    attach["__getitem__"] = OPS["getitem"]
-    attach |= {name: OPS[function] for name, function in _SAME.items() if function in OPS}
-    attach |= {"reshape": _reshape, "transpose": _transpose, "flatten": _flatten, "astype": _astype, "to": _to}
-    attach |= {"sort": _sort, "fill": _fill, "cpu": lambda self: _to(self, device="cpu")}
-    attach["T"] = property(_transpose, doc="The tensor with its axes reversed.")
-    attach["mT"] = property(lambda self: OPS[np.swapaxes](self, -1, -2), doc="The matrices in the last two axes, transposed.")
-    attach["real"] = property(lambda self: OPS[np.real](self), doc="The real part.")
-    attach["imag"] = property(lambda self: OPS[np.imag](self), doc="The imaginary part.")
-    attach["flat"] = property(lambda self: iter(_flatten(self)), doc="An iterator over the entries, as 0-d tensors.")
-    for name, method in attach.items():
+        methods[f"__{name}__"] = OPS[function]
+    methods["__getitem__"] = OPS["getitem"]
+    methods |= {name: OPS[getattr(np, name)] for name in _SAME if getattr(np, name) in OPS}
+    methods |= {"reshape": _reshape, "transpose": _transpose, "flatten": _flatten, "astype": _astype, "to": _to}
+    methods |= {"sort": _sort, "fill": _fill, "cpu": lambda self: _to(self, device="cpu")}
+    methods["device"] = property(lambda self: device_of(self._array), doc="Where the array lives: 'cpu' or 'cuda:N'.")
+    methods["T"] = property(_transpose, doc="The tensor with its axes reversed.")
+    methods["mT"] = property(
+        lambda self: OPS[np.swapaxes](self, -1, -2), doc="The matrices in the last two axes, transposed."
+    )
+    methods["real"] = property(lambda self: OPS[np.real](self), doc="The real part.")
+    methods["imag"] = property(lambda self: OPS[np.imag](self), doc="The imaginary part.")
+    methods["flat"] = property(lambda self: iter(_flatten(self)), doc="An iterator over the entries, as 0-d tensors.")
+    methods |= {name: _metadata(name, what) for name, what in _METADATA.items()}
+    methods |= {f"__{kind.__name__}__": _number(kind) for kind in (float, int, complex)}
+    methods |= {"item": _item, "tolist": _tolist, "__len__": _len, "__iter__": _iter, "__contains__": _contains}
+    methods |= {"__repr__": _repr, "__str__": _str, "__format__": _format}
+    methods |= {"__copy__": _copied, "__deepcopy__": _deepcopied, "__reduce__": _reduced}
+    methods["__bool__"] = lambda self: bool(self._array)
+    methods["__index__"] = lambda self: operator.index(self._array)
+    methods["__hash__"] = lambda self: id(self)
+    for name, method in methods.items():
         setattr(Tensor, name, method)
-
-
-_attach()

@@ -29,7 +29,6 @@ from ._tape import (
     ModeContext,
     Record,
     next_position,
-    project,
     replay,
 )
 from ._tensor import OPS, Tensor, wrap, wrapped
@@ -55,7 +54,9 @@ class Parts(dict[int, Any]):
     dtype = None
 
     def __add__(self, other: Parts) -> Parts:
-        return Parts({i: self[i] + other[i] if i in self and i in other else self.get(i, other.get(i)) for i in self | other})
+        return Parts(
+            {i: self[i] + other[i] if i in self and i in other else self.get(i, other.get(i)) for i in self | other}
+        )
 
 
 class Op:
@@ -115,8 +116,7 @@ class Op:
         )
         self.many = self.variadic or len(rules) > 2
         self.rules: Any = itertools.repeat(rules[0]) if self.variadic else rules
-        self.rule_x = rules[0]
-        self.rule_y = rules[1] if len(rules) > 1 else (None, 0)
+        self.rule_x, self.rule_y = (*rules, (None, 0), (None, 0))[:2]
         self.public: Callable[..., Any] = function
 
     def __repr__(self) -> str:
@@ -134,12 +134,12 @@ class Op:
         """Return `formula`, which takes one cotangent per result, as a function of `Parts`."""
 
         def on_parts(parts: Parts, *residuals: Any) -> Any:
-            specifications, *residuals = residuals
+            specifications = residuals[0]
             like = next(iter(parts.values()))
             cotangents = [
                 parts[i] if i in parts else zeros(shape, dtype, like) for i, (shape, dtype) in enumerate(specifications)
             ]
-            return formula(*cotangents, *residuals)
+            return formula(*cotangents, *residuals[1:])
 
         return on_parts
 
@@ -213,7 +213,7 @@ class Op:
 
     def targets(self, arrays: Sequence[Any], out: Array) -> Any:
         """Return what cotangents must be projected to, for each input: shape and dtype, or None if they fit already."""
-        check = not self.trusted or self.kind == "multilinear" and not self.variadic
+        check = not self.trusted or (self.kind == "multilinear" and not self.variadic)
         by_shape = self.kind in ("unary", "binary", "elementwise")
         found = tuple(
             (a.shape, a.dtype)
@@ -299,7 +299,9 @@ class Op:
             return self.public(*args, *inputs, **kwargs)
         return self.public(list(inputs), *args, **kwargs)
 
-    def _transposed_vjp(self, ts: Sequence[Any], inputs: Sequence[Any], outs: Sequence[Any], settings: Any) -> list[Any]:
+    def _transposed_vjp(
+        self, ts: Sequence[Any], inputs: Sequence[Any], outs: Sequence[Any], settings: Any
+    ) -> list[Any]:
         """Return the tangents by transposing the VJP: it is linear in the cotangent, so its own VJP is the JVP."""
         with ModeContext(recording=True):
             gs = []
@@ -408,7 +410,7 @@ def _keeper(names: Sequence[str]) -> tuple[bool, bool, bool, Callable[[Any, Any,
     """Return whether a formula keeps just x, just y, just out, or else a function that makes the tuple it keeps."""
     if len(names) < 2:
         return "x" in names, "y" in names, "out" in names, None
-    places = ["x y out".split().index(name) for name in names]
+    places = [["x", "y", "out"].index(name) for name in names]
     return False, False, False, lambda *values: tuple([values[i] for i in places])
 
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from ._array import DIFFERENTIABLE, accumulation_dtype
 from .errors import HistoryError, ShapeError
@@ -146,7 +146,7 @@ class ModeContext:
         if inspect.isgeneratorfunction(function):
 
             @functools.wraps(function)
-            def wrapper(*args: Any, **kwargs: Any) -> Iterator[Any]:
+            def wrapper(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
                 return _drive(function(*args, **kwargs), fresh)
 
         elif inspect.iscoroutinefunction(function):
@@ -163,10 +163,10 @@ class ModeContext:
                 with fresh():
                     return function(*args, **kwargs)
 
-        return wrapper
+        return cast(F, wrapper)
 
 
-def _drive(generator: Any, fresh: Callable[[], ModeContext]) -> Iterator[Any]:
+def _drive(generator: Any, fresh: Callable[[], ModeContext]) -> Generator[Any, Any, Any]:
     """Run `generator` step by step, each step under a fresh mode, passing on what is sent and thrown."""
     step, argument = generator.send, None
     while True:
@@ -336,6 +336,7 @@ def replay(
             if record.position <= floor:
                 break
         op: Any = record.op
+        links: Any
         targets = record.targets
         if op.many:
             links = zip(record.x or (), op.rules, record.for_x or (), strict=False)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from typing import Any, SupportsIndex, cast
+from collections.abc import Callable
+from typing import Any
 
 from . import _array
 from ._array import as_array, device_of, holders, is_array, to_host
 from ._tape import MODE, Leaf, Level, Mode, ModeContext, Record, differentiable, project, replay
 from .errors import DeviceError, DtypeError, HistoryError, LeafError, LostGradientError, ShapeError, UnsupportedError
-from .typing import Array, ArrayLike, DtypeLike, Shape
+from .typing import Array, ArrayLike, DtypeLike, NdarrayMethods
 
 OPS: dict[Any, Callable[..., Any]] = {}
 """NumPy's function objects, and pairs (ufunc, method name), to what runs instead of them on tensors."""
@@ -19,7 +19,7 @@ _new = object.__new__
 _commit_lock = threading.Lock()
 
 
-class Tensor:
+class Tensor(NdarrayMethods):
     """A NumPy or CuPy array whose operations are recorded, so that derivatives can be taken.
 
     Tensors are made by `tapegrad.tensor`, `tapegrad.as_tensor`, the creation functions, and by operations.
@@ -63,41 +63,6 @@ class Tensor:
                 "make a new tensor to change them"
             )
         self._array = value
-
-    @property
-    def dtype(self) -> Any:
-        """The array's dtype."""
-        return self._array.dtype
-
-    @property
-    def shape(self) -> Shape:
-        """The array's shape."""
-        return cast(Shape, self._array.shape)
-
-    @property
-    def ndim(self) -> int:
-        """The number of axes."""
-        return cast(int, self._array.ndim)
-
-    @property
-    def size(self) -> int:
-        """The number of elements."""
-        return cast(int, self._array.size)
-
-    @property
-    def itemsize(self) -> int:
-        """The bytes of one element."""
-        return cast(int, self._array.dtype.itemsize)
-
-    @property
-    def nbytes(self) -> int:
-        """The bytes of all elements."""
-        return cast(int, self._array.nbytes)
-
-    @property
-    def device(self) -> str:
-        """Where the array lives: `"cpu"` or `"cuda:N"`."""
-        return device_of(self._array)
 
     # What it has to do with derivatives
 
@@ -212,14 +177,6 @@ class Tensor:
         self._refuse_if_tracked("numpy()")
         return to_host(self.data)
 
-    def item(self, *index: Any) -> Any:
-        """Return the only element, or the one at `index`, as a Python number."""
-        return self._array.item(*index)
-
-    def tolist(self) -> Any:
-        """Return the values as nested lists of Python numbers."""
-        return self._array.tolist()
-
     def _refuse_if_tracked(self, what: str) -> None:
         record = self._record
         if record is None or record.released:
@@ -241,71 +198,6 @@ class Tensor:
                 raise ValueError(f"got dtype {dtype}, which needs a copy of {array.dtype}, and copy=False")
             return array.astype(dtype)
         return array.copy() if copy else array
-
-    def __float__(self) -> float:
-        self._refuse_if_tracked("float()")
-        return float(self._array.item())
-
-    def __int__(self) -> int:
-        self._refuse_if_tracked("int()")
-        return int(self._array.item())
-
-    def __complex__(self) -> complex:
-        self._refuse_if_tracked("complex()")
-        return complex(self._array.item())
-
-    def __index__(self) -> int:
-        return cast(SupportsIndex, self._array).__index__()
-
-    def __bool__(self) -> bool:
-        return bool(self._array)
-
-    def __len__(self) -> int:
-        if not self.shape:
-            raise TypeError("got len() of a 0-d tensor; use item() for its number")
-        return self.shape[0]
-
-    def __iter__(self) -> Iterator[Tensor]:
-        if not self.shape:
-            raise TypeError("got iteration over a 0-d tensor; use item() for its number")
-        return (self[i] for i in range(len(self)))
-
-    def __contains__(self, value: object) -> bool:
-        return bool((self._array == detached(value)).any())
-
-    def __hash__(self) -> int:
-        return id(self)
-
-    def __repr__(self) -> str:
-        # Array libraries print 'array(...)' and indent following lines by as much; 'tensor(' is one character longer.
-        text = repr(to_host(self._array))
-        text = "tensor" + text.removeprefix("array").replace("\n", "\n ")
-        notes = [] if self.device == "cpu" else [f"device={self.device!r}"]
-        if isinstance(self._record, Leaf):
-            notes.append("requires_grad=True")
-        elif self._record is not None and self._record.op is not None:
-            notes.append(f"op={self._record.op.name}")
-        return text[:-1] + "".join(f", {note}" for note in notes) + ")"
-
-    def __str__(self) -> str:
-        return str(to_host(self._array))
-
-    def __format__(self, spec: str) -> str:
-        return format(self.item(), spec) if spec else str(self)
-
-    # Copies have the values and `requires_grad`, and no history.
-
-    def __copy__(self) -> Tensor:
-        return _rebuild(self.data, self.requires_grad)
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> Tensor:
-        memo[id(self)] = result = _rebuild(self.data.copy(), self.requires_grad)
-        if self.grad is not None:
-            result.grad = wrap(self.grad.data.copy())
-        return result
-
-    def __reduce__(self) -> Any:
-        return _rebuild, (self.data, self.requires_grad)
 
     # NumPy's protocols
 
@@ -551,7 +443,8 @@ def tensor(
     tensor([[1., 2.]], requires_grad=True)
     """
     if type(data) in (list, tuple) and _holds_tensor(data):
-        joined: Tensor = OPS["stack"]([tensor(entry, device=device) if not isinstance(entry, Tensor) else entry for entry in data])
+        entries = [entry if isinstance(entry, Tensor) else tensor(entry, device=device) for entry in data]
+        joined: Tensor = OPS["stack"](entries)
         joined = joined if dtype is None else joined.astype(dtype)
         return joined.detach().requires_grad_() if requires_grad and not joined.requires_grad else joined
     if isinstance(data, Tensor):

@@ -204,8 +204,8 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any
         given = leaves(cotangents)
         if len(given) != len(outputs):
             raise ShapeError(f"got {len(given)} cotangents, expected {len(outputs)}: one for every output")
-        create = keep or (MODE.get() or Mode()).recording and any(
-            isinstance(g, Tensor) and g.requires_grad for g in given
+        create = keep or (
+            (MODE.get() or Mode()).recording and any(isinstance(g, Tensor) and g.requires_grad for g in given)
         )
         seeds = [
             (leaf._record, seed_for(leaf, g))
@@ -213,17 +213,13 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any
             if leaf._record is not None and leaf.dtype.kind in DIFFERENTIABLE
         ]
         arrived = run_replay(seeds, [root._record for root in roots], True, create) if seeds else {}
-        found: tuple[Any, ...] = unflatten(
-            inputs, [_user(arrived.get(root._record), root, create) for root in roots]
-        )
+        found: tuple[Any, ...] = unflatten(inputs, [_user(arrived.get(root._record), root, create) for root in roots])
         return found
 
     return map_leaves(lambda leaf: _outside(leaf, keep), result), pull
 
 
-def jvp(
-    function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]
-) -> tuple[Any, Any]:
+def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence[Any]) -> tuple[Any, Any]:
     """Return `function(*primals)` and its derivative in the direction `tangents`, computed in forward mode.
 
     For `y = f(x)` with Jacobian `J` the second result is `J t`. No tape is kept: memory does not grow with the length
@@ -324,7 +320,9 @@ def gradients(
     """
     outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    given = [None] * len(outs) if cotangents is None else [cotangents] if isinstance(outputs, Tensor) else list(cotangents)
+    given = (
+        [None] * len(outs) if cotangents is None else [cotangents] if isinstance(outputs, Tensor) else list(cotangents)
+    )
     if len(given) != len(outs):
         raise ShapeError(f"got {len(given)} cotangents, expected {len(outs)}: one for every output")
     for what, tensors in (("output", outs), ("input", ins)):
@@ -350,5 +348,3 @@ def _shared(tensor: Tensor, taken: set[int]) -> bool:
     known = id(tensor._array) in taken or getattr(tensor._array, "base", None) is not None
     taken.add(id(tensor._array))
     return known
-
-

@@ -44,8 +44,8 @@ def _open(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]] | None:
         return [], lambda entries: None
     if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
         names = [field.name for field in dataclasses.fields(tree) if field.init]
-        rebuilt = dataclasses.replace
-        return [getattr(tree, name) for name in names], lambda entries: rebuilt(tree, **dict(zip(names, entries)))
+        values = [getattr(tree, name) for name in names]
+        return values, lambda entries: dataclasses.replace(tree, **dict(zip(names, entries, strict=True)))
     return None
 
 

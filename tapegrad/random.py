@@ -74,7 +74,9 @@ class Generator:
         """Return normally distributed numbers of mean `loc` and standard deviation `scale`."""
         return self._give(loc + scale * self._rng.standard_normal(size), dtype, requires_grad)
 
-    def integers(self, low: int, high: int | None = None, size: int | Shape = (), dtype: DtypeLike = np.int64) -> Tensor:
+    def integers(
+        self, low: int, high: int | None = None, size: int | Shape = (), dtype: DtypeLike = np.int64
+    ) -> Tensor:
         """Return integers from `low` up to, not including, `high`; from 0 up to `low` if `high` is None."""
         return self._give(self._rng.integers(low, high, size), dtype, False)
 

@@ -1,4 +1,4 @@
-"""The laws of the tape: it owns nothing, it never recurses, failure leaves things whole, modes belong to their thread."""
+"""The laws of the tape: it owns nothing, never recurses, is left whole by failure, and has a mode per thread."""
 
 import asyncio
 import gc
@@ -227,7 +227,7 @@ def test_an_exception_in_a_rule_changes_no_gradient():
 def test_an_exception_in_a_forward_operation_leaves_no_record():
     x = leaf(np.ones((2, 3)))
     record = x._record
-    with pytest.raises(ValueError, match="broadcast|mismatch"):
+    with pytest.raises(ValueError, match="broadcast"):
         x * np.ones(4)
     with pytest.raises(ValueError, match="matmul"):
         x @ np.ones(4)

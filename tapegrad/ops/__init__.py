@@ -36,8 +36,8 @@ from .. import _op
 from .._op import binary, elementwise, general, linear, metadata, multilinear, refused, unary
 from . import (
     arithmetic,
+    complex,
     creation,
-    complex,  # noqa: A004 - the chapter's name
     elementary,
     fft,
     indexing,
@@ -62,6 +62,7 @@ __all__ = [
     "complex",
     "composite",
     "constant",
+    "creation",
     "elementary",
     "elementwise",
     "fft",

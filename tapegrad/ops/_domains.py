@@ -139,7 +139,9 @@ class Case:
     on: Any = None
 
 
-def case(*shapes: Any, before: tuple[Any, ...] = (), args: tuple[Any, ...] = (), on: Any = None, **settings: Any) -> Case:
+def case(
+    *shapes: Any, before: tuple[Any, ...] = (), args: tuple[Any, ...] = (), on: Any = None, **settings: Any
+) -> Case:
     """Return the case `function(*before, *arrays, *args, **settings)` with arrays of the given shapes."""
     return Case(shapes, before, args, settings, on)
 

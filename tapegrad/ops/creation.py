@@ -122,9 +122,7 @@ def eye(
     return _finish(np.eye(N, M, k, dtype), device, requires_grad)
 
 
-def arange(
-    *limits: float, dtype: DtypeLike = None, device: str | None = None, requires_grad: bool = False
-) -> Tensor:
+def arange(*limits: float, dtype: DtypeLike = None, device: str | None = None, requires_grad: bool = False) -> Tensor:
     """Return evenly spaced numbers: `arange(stop)`, `arange(start, stop)` or `arange(start, stop, step)`.
 
     Examples
