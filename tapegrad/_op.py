@@ -111,7 +111,7 @@ class Op:
         self.settings = {name for names in self.names for name in names} - residuals
         self.known = self.settings | set(free.split())
         rules = tuple(
-            (f if f is None or len(self.outputs) == 1 else self._spread_parts(f), len(names))
+            (f, len(names)) if f is None or len(self.outputs) == 1 else (self._spread_parts(f), 1 + len(names))
             for f, names in zip(self.formulas, self.names, strict=True)
         )
         self.many = self.variadic or len(rules) > 2
@@ -170,7 +170,7 @@ class Op:
         names = self.names[0 if self.variadic else k]
         kept = tuple([self.residual(name, k, arrays, outs, settings) for name in names])
         if len(self.outputs) > 1:
-            return (tuple((out.shape, out.dtype) for out in outs), *kept)
+            kept = (tuple((out.shape, out.dtype) for out in outs), *kept)
         return kept if len(kept) != 1 else kept[0]
 
     def revive(self, record: Record, k: int, saved: Any) -> Any:
@@ -178,9 +178,9 @@ class Op:
         names = self.names[0 if self.variadic else k]
         parents = record.parents()
         several = len(self.outputs) > 1
-        values = saved[1:] if several else saved if len(names) > 1 else (saved,)
-        revived: list[Any] = list(saved[:1]) if several else []
-        for name, value in zip(names, values, strict=True):
+        values = saved if len(names) + several > 1 else (saved,)
+        revived: list[Any] = list(values[:several])
+        for name, value in zip(names, values[several:], strict=True):
             if name in self.outputs:
                 if several:
                     revived.append(wrap(value, _part(record, self.outputs.index(name))))
