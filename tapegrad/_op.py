@@ -31,7 +31,7 @@ from ._tape import (
     next_position,
     replay,
 )
-from ._tensor import OPS, Tensor, wrap, wrapped
+from ._tensor import OPS, Tensor, detached, wrap, wrapped
 from .errors import DeviceError, UnsupportedError
 from .typing import Array, Formula
 
@@ -44,6 +44,11 @@ RULES: dict[str, Op] = {}
 CLASSIFIED: dict[Any, tuple[str, str]] = {}
 """Every function that a row names, to its kind and, for refusals, the reason."""
 
+_FACTS: dict[str, Callable[[Any], Any]] = {
+    "shape": lambda a: getattr(a, "shape", ()),
+    "dtype": lambda a: a.dtype,
+    "device": device_of,
+}
 _NUMBERS = (float, int, bool, complex)
 _new = object.__new__
 
@@ -114,9 +119,12 @@ class Op:
             (f, len(names)) if f is None or len(self.outputs) == 1 else (self._spread_parts(f), 1 + len(names))
             for f, names in zip(self.formulas, self.names, strict=True)
         )
+        self.each_formula: Any = itertools.repeat(self.formulas[0]) if self.variadic else self.formulas
         self.many = self.variadic or len(rules) > 2
         self.rules: Any = itertools.repeat(rules[0]) if self.variadic else rules
         self.rule_x, self.rule_y = (*rules, (None, 0), (None, 0))[:2]
+        self.getters = tuple(tuple(self._getter(name) for name in names) for names in self.names)
+        self.projects = not self.trusted or kind not in ("linear", "general") or self.variadic
         self.public: Callable[..., Any] = function
 
     def __repr__(self) -> str:
@@ -145,33 +153,36 @@ class Op:
 
     # Residuals
 
-    def residual(self, name: str, k: int, arrays: Sequence[Any], outs: Sequence[Any], settings: dict[str, Any]) -> Any:
-        """Return what the parameter `name` of the formula for input `k` stands for."""
+    def _getter(self, name: str) -> Callable[..., Any]:
+        """Return what gives a parameter's value from the input's position, the arrays, the results and the settings."""
         if name in self.outputs:
-            return outs[self.outputs.index(name)]
+            i = self.outputs.index(name)
+            return lambda k, arrays, outs, settings: outs[i]
         if name in self.inputs and not self.variadic:
-            return arrays[self.inputs.index(name)]
+            i = self.inputs.index(name)
+            return lambda k, arrays, outs, settings: arrays[i]
         if name == "k":
-            return k
+            return lambda k, arrays, outs, settings: k
         if name == "xs":
-            return tuple(arrays)
+            return lambda k, arrays, outs, settings: tuple(arrays)
         if name == "shapes":
-            return tuple(a.shape for a in arrays)
-        if name in settings:
-            return settings[name]
+            return lambda k, arrays, outs, settings: tuple([a.shape for a in arrays])
         x, _, fact = name.rpartition("_")
-        if x in self.inputs and fact in ("shape", "dtype", "device"):
-            a = arrays[self.inputs.index(x)]
-            return getattr(a, "shape", ()) if fact == "shape" else a.dtype if fact == "dtype" else device_of(a)
-        return self.defaults[name]
+        if x in self.inputs and fact in _FACTS:
+            i, of = self.inputs.index(x), _FACTS[fact]
+            return lambda k, arrays, outs, settings: of(arrays[i])
+        if name in self.defaults:
+            default = self.defaults[name]
+            return lambda k, arrays, outs, settings: settings.get(name, default)
+        return lambda k, arrays, outs, settings: settings[name]
 
     def residuals(self, k: int, arrays: Sequence[Any], outs: Sequence[Any], settings: dict[str, Any]) -> Any:
         """Return what the formula for input `k` keeps: nothing, one value, or a tuple of them."""
-        names = self.names[0 if self.variadic else k]
-        kept = tuple([self.residual(name, k, arrays, outs, settings) for name in names])
+        getters = self.getters[0 if self.variadic else k]
+        kept = [get(k, arrays, outs, settings) for get in getters]
         if len(self.outputs) > 1:
-            kept = (tuple((out.shape, out.dtype) for out in outs), *kept)
-        return kept if len(kept) != 1 else kept[0]
+            kept = [tuple((out.shape, out.dtype) for out in outs), *kept]
+        return tuple(kept) if len(kept) != 1 else kept[0]
 
     def revive(self, record: Record, k: int, saved: Any) -> Any:
         """Return the residuals for input `k` with tensors, tied to their records, in place of arrays."""
@@ -199,11 +210,14 @@ class Op:
     def fill(self, record: Record, parents: Sequence[Any], arrays: Sequence[Any], out: Any, settings: Any) -> None:
         """Make `record` the record of this op's result `out` on `arrays`."""
         outs = out if len(self.outputs) > 1 else (out,)
-        kept = [None if p is None else self.residuals(k, arrays, outs, settings) for k, p in enumerate(parents)]
-        if self.formulas and not self.variadic:
-            parents = [None if f is None else p for f, p in zip(self.formulas, parents, strict=True)]
         record.op = self
-        record.targets = self.targets(arrays, outs[0])
+        if self.projects or arrays[0].dtype is not outs[0].dtype:
+            record.targets = self.targets(arrays, outs[0])
+        else:
+            record.targets = None
+        if not self.variadic:
+            parents = [None if f is None else p for f, p in zip(self.formulas, parents, strict=True)]
+        kept = [None if p is None else self.residuals(k, arrays, outs, settings) for k, p in enumerate(parents)]
         if self.many:
             record.x, record.for_x, record.y, record.for_y = tuple(parents), tuple(kept), None, None
         else:
@@ -269,13 +283,13 @@ class Op:
         """Return the tangents of the results from those of the inputs (None for zero)."""
         args, kwargs, settings = call
         if self.jvp is not None:
-            names = _parameters(self.jvp)[len(ts) :]
-            made = self.jvp(*ts, *(self.residual(name, 0, inputs, outs, settings) for name in names))
+            getters = [self._getter(name) for name in _parameters(self.jvp)[len(ts) :]]
+            made = self.jvp(*ts, *(get(0, inputs, outs, settings) for get in getters))
             made = list(made) if len(self.outputs) > 1 else [made]
         elif self.kind in ("unary", "binary", "elementwise"):
             made = [
                 _sum(
-                    f(t, *(self.residual(name, k, inputs, outs, settings) for name in self.names[k]))
+                    f(t, *(get(k, inputs, outs, settings) for get in self.getters[k]))
                     for k, (f, t) in enumerate(zip(self.formulas, ts, strict=True))
                     if f is not None and t is not None
                 )
@@ -310,12 +324,11 @@ class Op:
                 gs.append(wrap(zeros(start.shape, start.dtype, start), Leaf(start.shape, start.dtype)))
             seeds = []
             for k, t in enumerate(ts):
-                if t is None or self.formulas[0 if self.variadic else k] is None:
-                    continue
-                names = self.names[0 if self.variadic else k]
                 formula = self.formulas[0 if self.variadic else k]
-                assert formula is not None
-                h = formula(*gs, *(self.residual(name, k, inputs, outs, settings) for name in names))
+                if t is None or formula is None:
+                    continue
+                getters = self.getters[0 if self.variadic else k]
+                h = formula(*gs, *(get(k, inputs, outs, settings) for get in getters))
                 if isinstance(h, Tensor) and h._record is not None:
                     seeds.append((h._record, t if isinstance(t, Tensor) else wrap(t)))
             arrived = replay(seeds, [g._record for g in gs if g._record is not None], retain=True, create=True)
@@ -396,12 +409,17 @@ def _explained(error: TypeError, op: Op, arrays: Sequence[Any]) -> TypeError:
 def recorder(op: Op, function: Callable[..., Any] | None = None) -> Callable[..., Any]:
     """Return what runs instead of `op`'s function where a tensor may be among the arguments.
 
-    There are three: unary and binary without settings, which every training step calls thousands of times, and any.
+    Those for one and two arrays without settings, which training calls thousands of times, are the leanest.
     """
-    plain = op.trusted and len(op.outputs) == 1 and not op.variadic and op.kind in ("unary", "binary", "multilinear")
-    plain = plain and op.jvp is None and all(set(names) <= {"x", "y", "out"} for names in op.names)
-    plain = plain and None not in op.formulas and len(op.formulas) <= 2
-    made = (_unary, _binary)[len(op.formulas) - 1](op, function or op.function) if plain else _any(op)
+    count = len(op.formulas)
+    single = len(op.outputs) == 1 and not op.variadic and op.jvp is None and None not in op.formulas
+    bare = single and op.trusted and not op.known and all(set(names) <= {"x", "y", "out"} for names in op.names)
+    if bare and count == 2 and op.kind in ("binary", "multilinear"):
+        made = _binary(op, function or op.function)
+    elif bare and count == 1 and op.kind == "unary":
+        made = _unary(op, function or op.function)
+    else:
+        made = _one(op) if single and count == 1 else _any(op)
     made.op = op  # type: ignore[attr-defined]
     return made
 
@@ -500,34 +518,80 @@ def _binary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
     return record
 
 
-def _any(op: Op) -> Callable[..., Any]:
+def _one(op: Op) -> Callable[..., Any]:
+    """Return the recorder of a function of one array with settings."""
     function = op.function
-    count = len(op.inputs)
-    leading = op.leading
+    names = op.names[0]
+    getters = op.getters[0]
     mode_of = MODE.get
 
     def record(*args: Any, **kwargs: Any) -> Any:
+        if not args:
+            args, kwargs = _positional(op, args, kwargs)
+        x = args[0]
+        rest: Sequence[Any] = args[1:]
+        if not isinstance(x, Tensor):
+            return function(x, *_settings(op, rest, kwargs), **kwargs)
+        a = x._array
+        settings = kwargs
+        if rest or kwargs:
+            rest = _settings(op, rest, kwargs)
+            out = function(a, *rest, **kwargs)
+        else:
+            out = function(a)
+        parent = x._record
+        if parent is None:
+            return wrapped(out)
+        if rest:
+            settings = dict(zip(op.parameters[1:], rest, strict=False)) | kwargs
+        if settings:
+            _check_known(op, settings)
+        mode = mode_of()
+        if mode is not None:
+            return op.result(mode, (x,), (a,), out, (rest, kwargs, settings))
+        made = _new(Record)
+        made.op = op
+        made.x = parent
+        made.y = made.for_y = None
+        outs = (out,)
+        if not names:
+            made.for_x = None
+        elif len(getters) == 1:
+            made.for_x = getters[0](0, (a,), outs, settings)
+        else:
+            arrays = (a,)
+            made.for_x = tuple([get(0, arrays, outs, settings) for get in getters])
+        made.targets = op.targets((a,), out) if op.projects or a.dtype is not out.dtype else None
+        made.position = next_position()
+        result = _new(Tensor)
+        result._array = out
+        result._record = made
+        return result
+
+    return record
+
+
+def _any(op: Op) -> Callable[..., Any]:
+    """Return the recorder of a function of any number of arrays, or of a sequence of arrays, with settings."""
+    function = op.function
+    count = len(op.inputs)
+    leading = op.leading
+    several = len(op.outputs) > 1
+
+    def record(*args: Any, **kwargs: Any) -> Any:
+        inputs: Sequence[Any]
+        rest: Sequence[Any]
         if op.variadic:
-            inputs: Sequence[Any] = args[leading:] if leading else args[0]
+            inputs, rest = (args[leading:], args[:leading]) if leading else (args[0], args[1:])
             inputs = inputs if isinstance(inputs, (list, tuple)) else tuple(inputs)
-            rest = args[:leading] if leading else args[1:]
         else:
             if len(args) < count:
                 args, kwargs = _positional(op, args, kwargs)
             inputs, rest = args[:count], args[count:]
-        arrays = []
-        tracked = False
-        tensors = False
-        for x in inputs:
-            if isinstance(x, Tensor):
-                tensors = True
-                arrays.append(x._array)
-                tracked = tracked or x._record is not None
-            else:
-                arrays.append(x if is_array(x) or type(x) in _NUMBERS or x is None else _operand(x))
-        rest = tuple([_setting(op, value) for value in rest])
-        for name in kwargs:
-            kwargs[name] = _setting(op, kwargs[name])
+        tensors = [isinstance(x, Tensor) for x in inputs]
+        parents = [x._record if tensor else None for x, tensor in zip(inputs, tensors, strict=True)]
+        arrays = [x._array if tensor else _constant(x) for x, tensor in zip(inputs, tensors, strict=True)]
+        rest = _settings(op, rest, kwargs)
         try:
             if not op.variadic:
                 out = function(*arrays, *rest, **kwargs)
@@ -537,25 +601,39 @@ def _any(op: Op) -> Callable[..., Any]:
                 out = function(arrays, *rest, **kwargs)
         except TypeError as error:
             raise _explained(error, op, arrays) from None
-        if not tensors:
+        if not any(tensors):
             return out
-        if not tracked:
+        if not any(p is not None and f is not None for p, f in zip(parents, op.each_formula, strict=False)):
             return wrapped(out)
         settings = kwargs
         if rest:
             names = op.parameters[:leading] if leading else op.parameters[count:]
             settings = dict(zip(names, rest, strict=False)) | kwargs
-        for name in settings:
-            if name not in op.known:
-                raise UnsupportedError(
-                    f"{op.name} of a tracked tensor does not support the argument {name}; "
-                    f"its rule knows {', '.join(sorted(op.known)) or 'none'}"
-                )
+        _check_known(op, settings)
         if op.variadic:
             arrays = [as_array(a) if type(a) in _NUMBERS else a for a in arrays]
-        return op.result(mode_of(), inputs, arrays, out, (rest, kwargs, settings))
+        mode = MODE.get()
+        if mode is not None or several:
+            return op.result(mode, inputs, arrays, out, (rest, kwargs, settings))
+        made = _new(Record)
+        op.fill(made, parents, arrays, out, settings)
+        return wrap(out, made)
 
     return record
+
+
+def _constant(x: Any) -> Any:
+    """Return an input that is no tensor as what the function and its rule take."""
+    return x if type(x) in _NUMBERS or x is None or is_array(x) else _operand(x)
+
+
+def _check_known(op: Op, settings: dict[str, Any]) -> None:
+    for name in settings:
+        if name not in op.known:
+            raise UnsupportedError(
+                f"{op.name} of a tracked tensor does not support the argument {name}; "
+                f"its rule knows {', '.join(sorted(op.known)) or 'none'}"
+            )
 
 
 def _positional(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -566,15 +644,21 @@ def _positional(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[
     return (*args, *(kwargs[name] for name in names)), {k: v for k, v in kwargs.items() if k not in names}
 
 
+def _settings(op: Op, rest: Sequence[Any], kwargs: dict[str, Any]) -> Sequence[Any]:
+    """Return settings with arrays in place of tensors, in `kwargs` too; a tracked one would lose its gradient."""
+    for name, value in kwargs.items():
+        if isinstance(value, Tensor):
+            kwargs[name] = _setting(op, value)
+    for value in rest:
+        if isinstance(value, Tensor):
+            return [_setting(op, value) for value in rest]
+    return rest
+
+
 def _setting(op: Op, value: Any) -> Any:
-    """Return a setting with arrays in place of tensors, which must not be tracked: settings have no derivative."""
-    if isinstance(value, Tensor):
-        if value.requires_grad:
-            raise UnsupportedError(f"{op.name} has no derivative by this argument; give it a constant, or detach()")
-        return value._array
-    if type(value) in (tuple, list):
-        return type(value)(_setting(op, entry) for entry in value)
-    return value
+    if isinstance(value, Tensor) and value.requires_grad:
+        raise UnsupportedError(f"{op.name} has no derivative by this argument; give it a constant, or detach()")
+    return detached(value)
 
 
 # The words of the notation
