@@ -1,1 +1,262 @@
-"""Discrete Fourier transforms: numpy.fft."""
+"""Discrete Fourier transforms, all of them linear.
+
+The matrix of the transform is symmetric, so a transform is its own transpose. What the functions do besides must be
+transposed as well: cropping or padding to `n` entries, leaving out the redundant half of a real signal's spectrum, and
+completing such a half again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from .._op import constant, linear
+from ..typing import Shape
+from ._algebra import along
+from ._domains import anything, case, real
+from .indexing import ungetitem
+
+# The norm under which the inverse transform has the factor that the forward one has under the key, and vice versa.
+_INVERSE_NORM = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
+
+
+def _resized(h: Any, n: int, axis: int) -> Any:
+    """Return `h` cropped or padded with zeros to `n` entries along `axis`: the transpose of padding or cropping."""
+    axis %= h.ndim
+    m = h.shape[axis]
+    if m == n:
+        return h
+    if m > n:
+        return h[along(axis, slice(0, n))]
+    return ungetitem(h, (*h.shape[:axis], n, *h.shape[axis + 1 :]), along(axis, slice(0, m)))
+
+
+def _lengths(x_shape: Shape, s: Any, axes: Any) -> tuple[list[int], list[int]]:
+    """Return the lengths and axes of an n-dimensional transform, axes counted from 0, as NumPy takes them."""
+    ndim = len(x_shape)
+    if axes is None:
+        axes = range(ndim) if s is None else range(ndim - len(s), ndim)
+    axes = [int(axis) % ndim for axis in axes]
+    given = [-1] * len(axes) if s is None else s
+    return [x_shape[a] if n is None or n == -1 else int(n) for n, a in zip(given, axes, strict=True)], axes
+
+
+def _after(x_shape: Shape, lengths: Sequence[int], axes: Sequence[int]) -> Shape:
+    """Return the shape that transforms of the given lengths leave."""
+    shape = list(x_shape)
+    for n, axis in zip(lengths, axes, strict=True):
+        shape[axis] = n
+    return tuple(shape)
+
+
+# The transposes
+
+
+def _fft_transpose(g: Any, x_shape: Shape, axis: int, norm: Any, transform: Callable[..., Any]) -> Any:
+    return _resized(transform(g, axis=axis, norm=norm), x_shape[axis], axis)
+
+
+def _rfft_transpose(g: Any, x_shape: Shape, n: int | None, axis: int, norm: Any) -> Any:
+    # The half that was left out has the cotangent zero, and the engine takes the real part.
+    return _resized(np.fft.fft(g, x_shape[axis] if n is None else n, axis, norm), x_shape[axis], axis)
+
+
+def _irfft_transpose(g: Any, x_shape: Shape, x_dtype: Any, axis: int, norm: Any) -> Any:
+    # All but the first entry, and the middle one of an even length, stand for themselves and for their mirror image.
+    axis %= g.ndim
+    h = np.conj(np.fft.rfft(g, None, axis, _INVERSE_NORM[norm]))
+    end = (g.shape[axis] + 1) // 2
+    pieces = h[along(axis, slice(0, 1))], 2 * h[along(axis, slice(1, end))], h[along(axis, slice(end, None))]
+    h = _resized(np.concatenate(pieces, axis), x_shape[axis], axis)
+    return h if x_dtype.kind == "c" else np.real(h)
+
+
+def _fftn_transpose(
+    g: Any, x_shape: Shape, lengths: Sequence[int], axes: Sequence[int], norm: Any, transform: Callable[..., Any]
+) -> Any:
+    """Return the transpose of transforms of `lengths` along `axes`, the last one first."""
+    if len(set(axes)) == len(axes):
+        h = transform(g, axes=axes, norm=norm)
+        for axis in axes:
+            h = _resized(h, x_shape[axis], axis)
+        return h
+    # An axis that is named twice is transformed twice, and may change its length twice.
+    shapes = [x_shape]
+    for n, axis in zip(reversed(lengths), reversed(axes), strict=True):
+        shapes.append(_after(shapes[-1], [n], [axis]))
+    for axis, shape in zip(axes, reversed(shapes[:-1]), strict=True):
+        g = _resized(transform(g, axes=(axis,), norm=norm), shape[axis], axis)
+    return g
+
+
+def _complex_transpose(g: Any, x_shape: Shape, s: Any, axes: Any, norm: Any, transform: Callable[..., Any]) -> Any:
+    return _fftn_transpose(g, x_shape, *_lengths(x_shape, s, axes), norm, transform)
+
+
+def _rfftn_transpose(g: Any, x_shape: Shape, s: Any, axes: Any, norm: Any) -> Any:
+    # First comes the real transform along the last axis, then complex ones along the others.
+    (*lengths, n), (*axes, axis) = _lengths(x_shape, s, axes)
+    halved = _after(x_shape, [n // 2 + 1], [axis])
+    return _rfft_transpose(_fftn_transpose(g, halved, lengths, axes, norm, np.fft.fftn), x_shape, n, axis, norm)
+
+
+def _irfftn_transpose(g: Any, x_shape: Shape, x_dtype: Any, s: Any, axes: Any, norm: Any) -> Any:
+    # First come complex transforms along all axes but the last, the first one first.
+    (*lengths, _), (*axes, axis) = _lengths(x_shape, s, axes)
+    transformed = _after(x_shape, lengths, axes)
+    h = _irfft_transpose(g, transformed, np.dtype("complex128"), axis, norm)
+    h = _fftn_transpose(h, x_shape, lengths[::-1], axes[::-1], norm, np.fft.ifftn)
+    return h if x_dtype.kind == "c" else np.real(h)
+
+
+# One axis
+
+LENGTHS = [
+    case((4,)),
+    case((5,)),
+    case((1,)),
+    case((2,)),
+    case((2, 4)),
+    case((3, 2), axis=0),
+    case((3, 2, 2), axis=-2),
+    case((5,), n=3),
+    case((4,), n=7),
+    case((2, 5), args=(4, 1)),
+    case((3, 2), args=(6, 0, "ortho")),
+    case((4,), norm="backward"),
+    case((4,), norm="ortho"),
+    case((5,), norm="forward"),
+    case((3,), n=1),
+    case((4,), n=2),
+    case((0, 3)),
+    case((0, 3), n=4),
+]
+
+linear(
+    np.fft.fft,
+    lambda g, x_shape, n=None, axis=-1, norm=None: _fft_transpose(g, x_shape, axis, norm, np.fft.fft),
+    on=anything,
+    cases=LENGTHS,
+)
+linear(
+    np.fft.ifft,
+    lambda g, x_shape, n=None, axis=-1, norm=None: _fft_transpose(g, x_shape, axis, norm, np.fft.ifft),
+    on=anything,
+    cases=LENGTHS,
+)
+linear(
+    np.fft.rfft,
+    lambda g, x_shape, n=None, axis=-1, norm=None: _rfft_transpose(g, x_shape, n, axis, norm),
+    on=real,
+    cases=LENGTHS,
+)
+
+# A spectrum of one entry alone would stand for a signal of none.
+_SPECTRA = [c for c in LENGTHS if c.shapes != ((1,),)] + [case((1,), n=1), case((1,), n=2), case((1, 2), axis=0, n=3)]
+
+linear(
+    np.fft.irfft,
+    lambda g, x_shape, x_dtype, n=None, axis=-1, norm=None: _irfft_transpose(g, x_shape, x_dtype, axis, norm),
+    on=anything,
+    cases=_SPECTRA,
+)
+
+# The Hermitian pair is the real one with directions exchanged: hfft(x) = irfft(conj(x)), ihfft(x) = conj(rfft(x)).
+linear(
+    np.fft.hfft,
+    lambda g, x_shape, x_dtype, n=None, axis=-1, norm=None: np.conj(
+        _irfft_transpose(g, x_shape, x_dtype, axis, _INVERSE_NORM[norm])
+    ),
+    on=anything,
+    cases=_SPECTRA,
+)
+linear(
+    np.fft.ihfft,
+    lambda g, x_shape, n=None, axis=-1, norm=None: _rfft_transpose(np.conj(g), x_shape, n, axis, _INVERSE_NORM[norm]),
+    on=real,
+    cases=LENGTHS,
+)
+
+
+# Several axes
+
+_ANY_AXES = [
+    case((2, 3)),
+    case((3, 4, 2), axes=(0, 1)),
+    case((3, 4, 2), axes=(-1, 0)),
+    case((2, 3), axes=(1,)),
+    case((3, 4), s=(4, 3), axes=(0, 1)),
+    case((3, 4), s=(-1, 5), axes=(1, 0)),
+    case((2, 3, 2), args=((3, 2), (0, 2), "ortho")),
+    case((2, 3), norm="forward"),
+    case((2, 3), norm="ortho"),
+    case((3, 3), axes=(0, 0)),
+    case((3, 4), s=(2, 5, 4), axes=(0, 1, 0)),
+    case((0, 3), axes=(1,)),
+]
+_TWO_AXES = [
+    case((2, 3)),
+    case((3, 2, 3)),
+    case((2, 3, 4), axes=(0, 1)),
+    case((3, 4), s=(4, 3)),
+    case((2, 3), args=((3, 5), (1, 0), "ortho")),
+    case((2, 4), norm="forward"),
+    case((0, 3, 2)),
+]
+
+
+def _complex_pair(several: Any, two: Any) -> None:
+    """Give a complex transform along any axes, and along two, their rows."""
+    linear(
+        several,
+        lambda g, x_shape, s=None, axes=None, norm=None: _complex_transpose(g, x_shape, s, axes, norm, several),
+        on=anything,
+        cases=[*_ANY_AXES, case((3,))],
+    )
+    linear(
+        two,
+        lambda g, x_shape, s=None, axes=(-2, -1), norm=None: _complex_transpose(g, x_shape, s, axes, norm, several),
+        on=anything,
+        cases=_TWO_AXES,
+    )
+
+
+_complex_pair(np.fft.fftn, np.fft.fft2)
+_complex_pair(np.fft.ifftn, np.fft.ifft2)
+
+linear(
+    np.fft.rfftn,
+    lambda g, x_shape, s=None, axes=None, norm=None: _rfftn_transpose(g, x_shape, s, axes, norm),
+    on=real,
+    cases=[*_ANY_AXES, case((3,))],
+)
+linear(
+    np.fft.rfft2,
+    lambda g, x_shape, s=None, axes=(-2, -1), norm=None: _rfftn_transpose(g, x_shape, s, axes, norm),
+    on=real,
+    cases=_TWO_AXES,
+)
+linear(
+    np.fft.irfftn,
+    lambda g, x_shape, x_dtype, s=None, axes=None, norm=None: _irfftn_transpose(g, x_shape, x_dtype, s, axes, norm),
+    on=anything,
+    cases=[*_ANY_AXES, case((3,))],
+)
+linear(
+    np.fft.irfft2,
+    lambda g, x_shape, x_dtype, s=None, axes=(-2, -1), norm=None: _irfftn_transpose(g, x_shape, x_dtype, s, axes, norm),
+    on=anything,
+    cases=_TWO_AXES,
+)
+
+# Permutations and frequencies
+
+_SHIFTS = [case((4,)), case((5,)), case((2, 3)), case((3, 4), axes=1), case((3, 4, 2), axes=(0, -1)), case((0, 3))]
+
+linear(np.fft.fftshift, lambda g, axes=None: np.fft.ifftshift(g, axes), on=anything, cases=_SHIFTS)
+linear(np.fft.ifftshift, lambda g, axes=None: np.fft.fftshift(g, axes), on=anything, cases=_SHIFTS)
+
+# These two take no arrays, only a number of entries.
+constant(np.fft.fftfreq, np.fft.rfftfreq)
