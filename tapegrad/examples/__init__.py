@@ -1,0 +1,1 @@
+"""Programs that run and explain themselves: `python -m tapegrad.examples.NAME --help`."""
