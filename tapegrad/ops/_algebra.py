@@ -10,8 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from .._array import as_array, is_array
+from .._op import CLASSIFIED
 from .._tape import project
-from ..typing import Axis, Shape
+from .._tensor import OPS, Tensor, assign, detached
+from ..errors import LostGradientError
+from ..typing import Array, ArrayLike, Axis, DtypeLike, Shape
 
 
 def T(x: Any) -> Any:  # noqa: N802 - the mathematical name
@@ -49,7 +53,7 @@ def count(x_shape: Shape, axis: Axis) -> int:
     return total
 
 
-def keep(out: Any, x_shape: Shape, axis: Axis, keepdims: bool = False) -> Any:
+def kept(out: Any, x_shape: Shape, axis: Axis, keepdims: bool = False) -> Any:
     """Return `out`, shaped like a reduction of `x_shape` over `axis`, as keepdims=True would have given it."""
     return out if keepdims else out.reshape(kept_shape(x_shape, axis))
 
@@ -61,18 +65,75 @@ def broadcast(g: Any, shape: Shape) -> Any:
             return g
         # NumPy's own broadcast_to takes ten times as long as making the array over the same memory.
         if g.flags.c_contiguous and g.dtype.kind in "fc" and g.ndim in (0, len(shape)):
-            strides = [0 if n == 1 else s for n, s in zip(g.shape, g.strides, strict=True)] if g.ndim else (0,) * len(shape)
+            if not g.ndim:
+                return np.ndarray(shape, g.dtype, g, 0, (0,) * len(shape))
+            strides = [0 if n == 1 else s for n, s in zip(g.shape, g.strides, strict=True)]
             return np.ndarray(shape, g.dtype, g, 0, strides)
     return np.broadcast_to(g, shape)
 
 
 def spread(g: Any, x_shape: Shape, axis: Axis, keepdims: bool = False) -> Any:
     """Return `g`, shaped like a reduction over `axis`, broadcast back to `x_shape`."""
-    if not keepdims and axis is not None:
-        g = g.reshape(kept_shape(x_shape, axis))
-    return broadcast(g, x_shape)
+    return broadcast(g if keepdims or axis is None else g.reshape(kept_shape(x_shape, axis)), x_shape)
 
 
 def unbroadcast(g: Any, x_shape: Shape) -> Any:
     """Return the sum of `g` over the axes along which `x_shape` was broadcast to its shape."""
     return project(g, x_shape, g.dtype)
+
+
+def along(axis: int, index: Any) -> tuple[Any, ...]:
+    """Return the index that applies `index` to the axis `axis`, counted from 0."""
+    return (slice(None),) * axis + (index,)
+
+
+def backwards(x: Any, axis: int) -> Any:
+    """Return `x` in reverse order along `axis`, counted from 0."""
+    return x[along(axis, slice(None, None, -1))]
+
+
+def conj(x: Any) -> Any:
+    """Return the conjugate of `x`: itself if it is real."""
+    return np.conj(x) if x.dtype.kind == "c" else x
+
+
+# Words for composites
+
+
+def constant(value: ArrayLike, x: Any, dtype: DtypeLike = None) -> Array:
+    """Return the values of `value` as an array in the library, and on the device, of `x`."""
+    return as_array(detached(value), dtype, like=detached(x))
+
+
+def operand(value: ArrayLike, x: Any = None) -> Any:
+    """Return tensors and arrays as they are, and sequences and numbers as arrays that can be combined with `x`."""
+    return value if isinstance(value, Tensor) or is_array(value) else as_array(value, like=detached(x))
+
+
+def stored(result: Any, out: Any) -> Any:
+    """Return `result`, written to `out` first unless that is None."""
+    if out is None:
+        return result
+    if isinstance(out, Tensor):
+        assign(out, result, ...)
+        return out
+    if isinstance(result, Tensor):
+        if result.requires_grad:
+            raise LostGradientError("got a plain array as out= for a tracked result; give a tensor, or none")
+        result = result._array
+    out[...] = result
+    return out
+
+
+def instead(made: Any, row: Any, *functions: Any) -> Any:
+    """Let `made`, which settles arguments and calls the op `row`, run in place of `functions`, and return it."""
+    op = row.op
+    if op.function not in functions:
+        del OPS[op.function], CLASSIFIED[op.function]
+        op.function = functions[0]
+    made.op = op
+    op.public = made
+    for function in functions:
+        OPS[function] = made
+        CLASSIFIED[function] = (op.kind, "")
+    return made

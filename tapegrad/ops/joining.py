@@ -1,22 +1,316 @@
-"""Joining, splitting and repeating arrays."""
+"""Joining and splitting arrays, and adding and removing entries."""
+
+from __future__ import annotations
+
+import operator
 
 import numpy as np
 
-from .._op import linear
-from .._tensor import OPS
+from .._op import composite, linear
+from .._tensor import OPS, Tensor, detached
+from ._algebra import along, constant, instead, operand
+from ._domains import anything, case
+
+# Concatenation
 
 
-def _piece(g, k, shapes, axis):
+def concatenated(xs, axis=0, dtype=None, casting="same_kind", bounds=()):
+    """Return np.concatenate; `bounds` are the places in the result where one array ends and the next begins."""
+    options = {} if dtype is None and casting == "same_kind" else {"dtype": dtype, "casting": casting}
+    return np.concatenate(xs, axis=axis, **options)
+
+
+def _piece(g, k, axis, bounds):
+    return g[along(axis, slice(bounds[k], bounds[k + 1]))]
+
+
+concatenated = linear(
+    concatenated,
+    lambda g, k, axis=0, bounds=(): _piece(g, k, axis, bounds),
+    inputs="*xs",
+    free="dtype casting",
+    name="concatenate",
+    on=anything,
+    cases=[
+        case([(2, 3), (1, 3)]),
+        case([(2, 3), (2, 1), (2, 0)], axis=1),
+        case([(2, 3), (2, 3)], axis=-1),
+        case([(2, 3), (4,)], axis=None),
+        case([(2,), (3,)], dtype="complex128", casting="unsafe"),
+        case([(0,), (0,)]),
+        case([(3,)]),
+    ],
+)
+
+
+def _like_tensors(xs):
+    """Return the list of `xs` with everything that is neither tensor nor array as an array beside the tensors."""
+    xs = list(xs)
+    first = next((x for x in xs if isinstance(x, Tensor)), None)
+    return [operand(x, first) for x in xs]
+
+
+def _concatenate(arrays, axis=0, dtype=None, casting="same_kind", bounds=None):
+    xs = _like_tensors(arrays)
     if axis is None:
-        sizes = [int(np.prod(shape)) for shape in shapes]
-        start = sum(sizes[:k])
-        return g[start : start + sizes[k]].reshape(shapes[k])
-    axis %= g.ndim
-    start = sum(shape[axis] for shape in shapes[:k])
-    return g[(slice(None),) * axis + (slice(start, start + shapes[k][axis]),)]
+        xs, axis = [x.reshape(-1) for x in xs], 0
+    axis = operator.index(axis)
+    axis = axis % xs[0].ndim if xs and xs[0].ndim and -xs[0].ndim <= axis < xs[0].ndim else axis
+    bounds = [0]
+    for x in xs:
+        bounds.append(bounds[-1] + (x.shape[axis] if -x.ndim <= axis < x.ndim else 0))
+    return concatenated(xs, axis=axis, dtype=dtype, casting=casting, bounds=bounds)
 
 
-linear(np.concatenate, lambda g, k, shapes, axis=0: _piece(g, k, shapes, axis), inputs="*xs", free="dtype casting")
+instead(_concatenate, concatenated, np.concatenate)
+
 OPS["stack"] = linear(
-    np.stack, lambda g, k, axis=0: g[(slice(None),) * (axis % g.ndim) + (k,)], inputs="*xs", free="dtype casting"
+    np.stack,
+    lambda g, k, axis=0: g[along(axis % g.ndim, k)],
+    inputs="*xs",
+    free="dtype casting",
+    on=anything,
+    cases=[
+        case([(2, 3), (2, 3)]),
+        case([(2, 3), (2, 3), (2, 3)], axis=-1),
+        case([(2,), (2,)], axis=1),
+        case([(), ()]),
+        case([(2,), (2,)], dtype="complex128", casting="unsafe"),
+        case([(0,), (0,)]),
+    ],
+)
+
+
+def _after(shape_up, axis_of):
+    """Return a function that shapes arrays with `shape_up` and then joins them along an axis that depends on them."""
+
+    def run(tup, *, dtype=None, casting="same_kind"):
+        xs = [shape_up(x) for x in _like_tensors(tup)]
+        return _concatenate(xs, axis_of(xs), dtype=dtype, casting=casting)
+
+    return run
+
+
+def _as_column(x):
+    return x if x.ndim > 1 else x.reshape(-1, 1)
+
+
+MIXED = [case([(2, 3), (2, 3)]), case([(3,), (3,)]), case([(), ()]), case([(2, 1), (2, 1), (2, 1)])]
+TYPED = [*MIXED, case([(3,), (3,)], dtype="complex128", casting="unsafe")]
+composite(np.vstack, _after(np.atleast_2d, lambda xs: 0), on=anything, cases=[*TYPED, case([(2, 3), (3,)])])
+composite(
+    np.hstack,
+    _after(np.atleast_1d, lambda xs: 0 if xs and xs[0].ndim == 1 else 1),
+    on=anything,
+    cases=[*TYPED, case([(2, 3), (2, 1)]), case([(2,), (0,)])],
+)
+composite(np.dstack, _after(np.atleast_3d, lambda xs: 2), on=anything, cases=[*MIXED, case([(2, 3, 2), (2, 3)])])
+composite(np.column_stack, _after(_as_column, lambda xs: 1), on=anything, cases=[*MIXED, case([(2,), (2, 3)])])
+
+
+def _depth(arrays, place="arrays"):
+    """Return how deeply the lists of a block are nested, or raise the error with which NumPy refuses them."""
+    if type(arrays) is tuple:
+        raise TypeError(
+            f"{place} is a tuple. Only lists can be used to arrange blocks, and np.block does not allow them."
+        )
+    if not isinstance(arrays, list):
+        return 0
+    if not arrays:
+        raise ValueError(f"List at {place} cannot be empty")
+    depths = [_depth(entry, f"{place}[{i}]") for i, entry in enumerate(arrays)]
+    if len(set(depths)) > 1:
+        raise ValueError(f"List depths are mismatched. Those at {place} were {depths}")
+    return 1 + depths[0]
+
+
+def _entries(arrays):
+    return [x for entry in arrays for x in _entries(entry)] if isinstance(arrays, list) else [arrays]
+
+
+def _block(arrays):
+    depth = _depth(arrays)
+    xs = iter(_like_tensors(_entries(arrays)))
+
+    def shaped(entry):
+        return [shaped(e) for e in entry] if isinstance(entry, list) else next(xs)
+
+    arrays = shaped(arrays)
+    ndim = max(depth, *(x.ndim for x in _entries(arrays)), 0)
+
+    def joined(entry, level):
+        if level == 0:
+            return entry if entry.ndim == ndim else entry.reshape((1,) * (ndim - entry.ndim) + tuple(entry.shape))
+        return _concatenate([joined(e, level - 1) for e in entry], axis=-level)
+
+    return joined(arrays, depth)
+
+
+composite(
+    np.block, _block, on=anything, cases=[case([(2,), (3,)]), case([(2, 2), (2, 1)]), case((2, 2)), case([(), (2,)])]
+)
+
+
+# Splitting
+
+
+def _array_split(ary, indices_or_sections, axis=0):
+    n = ary.shape[axis]
+    axis = operator.index(axis) % ary.ndim
+    if np.ndim(indices_or_sections):
+        bounds = [0, *np.asarray(indices_or_sections).tolist(), n]
+    else:
+        sections = operator.index(indices_or_sections)
+        if sections <= 0:
+            raise ValueError("number sections must be larger than 0.")
+        each, extra = divmod(n, sections)
+        bounds = [i * each + min(i, extra) for i in range(sections + 1)]
+    return [ary[along(axis, slice(start, end))] for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+def _split(ary, indices_or_sections, axis=0):
+    if np.ndim(indices_or_sections) == 0 and ary.shape[axis] % operator.index(indices_or_sections):
+        raise ValueError("array split does not result in an equal division")
+    return _array_split(ary, indices_or_sections, axis)
+
+
+def _splitter(name, least, axis_of):
+    def run(ary, indices_or_sections):
+        if ary.ndim < least:
+            raise ValueError(f"{name} only works on arrays of {least} or more dimensions")
+        return _split(ary, indices_or_sections, axis_of(ary))
+
+    return run
+
+
+composite(
+    np.array_split,
+    _array_split,
+    on=anything,
+    cases=[
+        case((5,), args=(3,)),
+        case((2, 5), args=([1, 3],), axis=-1),
+        case((4, 2), args=([3, 1, -1, 9],)),
+        case((2,), args=(3,)),
+    ],
+)
+composite(
+    np.split,
+    _split,
+    on=anything,
+    cases=[case((4,), args=(2,)), case((2, 3), args=(3,), axis=1), case((4,), args=([1],))],
+)
+composite(
+    np.hsplit,
+    _splitter("hsplit", 1, lambda ary: int(ary.ndim > 1)),
+    on=anything,
+    cases=[case((4,), args=(2,)), case((2, 4), args=([1, 2],))],
+)
+composite(
+    np.vsplit,
+    _splitter("vsplit", 2, lambda ary: 0),
+    on=anything,
+    cases=[case((4, 2), args=(2,)), case((2, 4), args=([1],))],
+)
+composite(np.dsplit, _splitter("dsplit", 3, lambda ary: 2), on=anything, cases=[case((1, 2, 4), args=(2,))])
+
+
+def _unstack(x, /, *, axis=0):
+    if x.ndim == 0:
+        raise ValueError("Input array must be at least 1-d.")
+    n = x.shape[axis]
+    return tuple([x[along(axis % x.ndim, i)] for i in range(n)])
+
+
+if hasattr(np, "unstack"):  # since NumPy 2.1
+    composite(np.unstack, _unstack, on=anything, cases=[case((2, 3)), case((2, 3), axis=-1), case((2,))])
+
+
+# Adding and removing entries
+
+
+def _append(arr, values, axis=None):
+    return _concatenate([arr, values], axis=axis)
+
+
+composite(
+    np.append,
+    _append,
+    on=anything,
+    cases=[
+        case((2, 3), (2,)),
+        case((2, 3), (1, 3), axis=0),
+        case((2, 3), (2, 1), axis=-1),
+        case((), ()),
+        case((2,), args=(1.5,)),
+    ],
+)
+
+
+def _delete(arr, obj, axis=None):
+    arr = operand(arr)
+    if axis is None:
+        arr, axis = (arr if arr.ndim == 1 else arr.reshape(-1)), 0
+    n = arr.shape[axis]
+    left = np.zeros(n, bool)
+    left[np.delete(np.arange(n), detached(obj))] = True
+    return arr[along(operator.index(axis) % arr.ndim, constant(left, arr))]
+
+
+composite(
+    np.delete,
+    _delete,
+    on=anything,
+    cases=[
+        case((4,), args=(1,)),
+        case((3, 2), args=([0, 2],), axis=0),
+        case((2, 3), args=(-1,), axis=-1),
+        case((2, 3), args=([1, 1, 4],)),
+        case((5,), args=(slice(None, None, 2),)),
+        case((3,), args=(np.array([True, False, True]),)),
+        case((3,), args=([],)),
+    ],
+)
+
+
+def _insert(arr, obj, values, axis=None):
+    arr = operand(arr, values)
+    if axis is None:
+        arr, axis = (arr if arr.ndim == 1 else arr.reshape(-1)), 0
+    n = arr.shape[axis]
+    axis = operator.index(axis) % arr.ndim
+    values = operand(values, arr)
+    values = values if values.dtype == arr.dtype else values.astype(arr.dtype)
+    places = np.arange(*obj.indices(n)) if isinstance(obj, slice) else np.asarray(detached(obj))
+    places = np.flatnonzero(places) if places.dtype == bool else places
+    shape = list(arr.shape)
+    if places.size == 1:
+        values = values.reshape((1,) * (arr.ndim - values.ndim) + tuple(values.shape))
+        if places.ndim == 0:
+            values = np.moveaxis(values, 0, axis)
+        shape[axis] = values.shape[axis]
+    else:
+        shape[axis] = places.size
+    order = np.insert(np.arange(n), detached(obj), np.arange(n, n + shape[axis]))
+    values = np.broadcast_to(values, tuple(shape))
+    if places.size == 1:
+        start = int(np.argmax(order >= n)) if shape[axis] else n
+        return _concatenate([arr[along(axis, slice(0, start))], values, arr[along(axis, slice(start, n))]], axis=axis)
+    return _concatenate([arr, values], axis=axis)[along(axis, order)]
+
+
+composite(
+    np.insert,
+    _insert,
+    on=anything,
+    cases=[
+        case((4,), args=(1, 5.0)),
+        case((2, 3), args=(1, 5.0)),
+        case((2, 3), args=(1, [1.0, 2.0]), axis=1),
+        case((2, 3), args=([1], [[1.0], [2.0]]), axis=1),
+        case((2, 3), args=(-1, np.ones((2, 3))), axis=0),
+        case((4,), args=([2, 0, 2], [1.0, 2.0, 3.0])),
+        case((2, 3), args=(slice(0, 2), 7.0), axis=1),
+        case((3,), args=([], [])),
+    ],
 )

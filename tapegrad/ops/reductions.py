@@ -1,24 +1,1178 @@
-"""Reductions and scans: sums, products, extrema, means, spreads, norms of order statistics."""
+"""Reductions and scans: sums, products, extrema, means, variances, order statistics, differences and integrals."""
+
+from __future__ import annotations
+
+import operator
+import warnings
 
 import numpy as np
 
-from .._op import general, linear
-from ._algebra import broadcast, count, keep, spread
+from .._array import accumulation_dtype
+from .._op import composite, general, linear, unary
+from .._tensor import OPS, Tensor, detached
+from ._algebra import (
+    T,
+    along,
+    axes_of,
+    backwards,
+    conj,
+    constant,
+    count,
+    instead,
+    kept,
+    operand,
+    spread,
+    stored,
+)
+from ._domains import anything, case, distinct, positive, real
 
-linear(np.sum, lambda g, x_shape, axis=None, keepdims=False: spread(g, x_shape, axis, keepdims), free="dtype")
-linear(
-    np.mean,
-    lambda g, x_shape, axis=None, keepdims=False: spread(g / max(count(x_shape, axis), 1), x_shape, axis, keepdims),
+AXES = [
+    case(()),
+    case((4,)),
+    case((2, 3), axis=0),
+    case((2, 3), axis=-1, keepdims=True),
+    case((2, 3), keepdims=True),
+    case((2, 3, 2), axis=(0, -1)),
+    case((2, 3, 2), axis=(2, 0), keepdims=True),
+    case((2, 3), axis=()),
+    case((1, 3), axis=0),
+]
+"""One case for every form of axis."""
+
+MASK = np.array([[True, False, True], [True, True, False]])
+EMPTY = [case((0,)), case((2, 0, 3), axis=1), case((0, 2), axis=1)]
+SCANS = [
+    case(()),
+    case((4,)),
+    case((2, 3)),
+    case((2, 3), axis=0),
+    case((2, 3), axis=-1),
+    case((0,)),
+    case((2, 0), axis=0),
+]
+
+
+def masked(a, where, fill):
+    """Return `a` with `fill` in the entries for which `where`, which may be an array, is false."""
+    return a if where is True else np.where(np.broadcast_to(constant(where, a), a.shape), a, fill)
+
+
+def typed(a, dtype):
+    """Return `a` converted to `dtype`, if one is given."""
+    return a if dtype is None else a.astype(dtype)
+
+
+def refuse_integers(a, dtype):
+    """Raise the error of astype if a reduction of the tracked `a` were to be computed in integers."""
+    if dtype is not None and np.dtype(dtype).kind not in "fcV":
+        typed(a, dtype)
+
+
+# Sums and means
+
+_add_up = linear(
+    np.sum,
+    lambda g, x_shape, axis=None, keepdims=False: spread(g, x_shape, axis, keepdims),
     free="dtype",
+    on=anything,
+    cases=[
+        *AXES,
+        *EMPTY,
+        case((2, 3), axis=1, where=MASK),
+        case((2, 3), initial=2.5, where=[True, False, True]),
+        case((2, 3), axis=0, initial=-1.0),
+        case((2, 3), dtype="complex128"),
+    ],
 )
 
 
-def share(g, x, out, axis=None, keepdims=False):
-    g, out = keep(g, x.shape, axis, keepdims), keep(out, x.shape, axis, keepdims)
+def _sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True):
+    refuse_integers(a, dtype)
+    result = _add_up(masked(a, where, 0), axis=axis, dtype=dtype, keepdims=keepdims)
+    if initial is not None:
+        result = typed(result + initial, result.dtype)
+    return stored(result, out)
+
+
+instead(_sum, _add_up, np.sum)
+
+_mean_of_all = linear(
+    np.mean,
+    lambda g, x_shape, axis=None, keepdims=False: spread(g / max(count(x_shape, axis), 1), x_shape, axis, keepdims),
+    free="dtype",
+    on=anything,
+    cases=[
+        *AXES,
+        case((2, 0, 3), axis=2),
+        case((2, 3), axis=1, where=MASK),
+        case((2, 3), keepdims=True, where=[True, False, True]),
+        case((2, 3), dtype="complex128"),
+    ],
+)
+
+
+def _mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
+    refuse_integers(a, dtype)
+    if where is True:
+        return stored(_mean_of_all(a, axis=axis, dtype=dtype, keepdims=keepdims), out)
+    total, size = _sum_and_size(typed(a, dtype), axis, keepdims, where)
+    return stored(typed(total / size, np.dtype(dtype or a.dtype)), out)
+
+
+instead(_mean, _mean_of_all, np.mean)
+
+
+def _sum_and_size(a, axis, keepdims, where):
+    """Return the sum of the entries of `a` where `where` holds, and how many those are, in a dtype that can count."""
+    total = np.sum(masked(a, where, 0), axis=axis, keepdims=keepdims, dtype=accumulation_dtype(a.dtype))
+    mask = np.broadcast_to(constant(where, a), a.shape)
+    return total, np.sum(mask, axis=axis, keepdims=keepdims, dtype=detached(total).real.dtype)
+
+
+# Running sums and products
+
+
+def _flat(a, axis):
+    """Return `a` and a number from 0 on for `axis`; for None, `a` in one dimension, and 0."""
+    return (a.reshape(-1) if a.ndim != 1 else a, 0) if axis is None else (a, operator.index(axis) % max(a.ndim, 1))
+
+
+def _sum_backwards(g, x_shape, axis):
+    if axis is None or not x_shape:
+        return backwards(np.cumsum(backwards(g, 0), axis=0), 0).reshape(x_shape)
+    axis %= len(x_shape)
+    return backwards(np.cumsum(backwards(g, axis), axis=axis), axis)
+
+
+linear(
+    np.cumsum,
+    lambda g, x_shape, axis=None: _sum_backwards(g, x_shape, axis),
+    free="dtype",
+    on=anything,
+    cases=[*SCANS, case((2, 3), axis=1, dtype="complex128")],
+)
+_cumsum_as_given = OPS[np.cumsum]
+
+
+def _cumsum(a, axis=None, dtype=None, out=None):
+    refuse_integers(a, dtype)
+    return stored(_cumsum_as_given(a, axis=axis, dtype=dtype), out)
+
+
+instead(_cumsum, _cumsum_as_given, np.cumsum)
+
+
+def _shifted(x, first, axis):
+    """Return `x` moved one place towards the end along `axis`, with `first` in the first place."""
+    return np.concatenate([first, x[along(axis, slice(None, -1))]], axis=axis)
+
+
+def _before(x, axis):
+    """Return ones, or nothing if `x` is empty along `axis`, in the shape of its first entries."""
+    return np.ones_like(x[along(axis, slice(0, 1))])
+
+
+def recurrence(a, b, axis):
+    """Return s with s[k] = a[k] s[k-1] + b[k] along `axis`, and s[0] = b[0].
+
+    By odd-even reduction, in linear time: two steps are one step of a recurrence of half the length.
+    """
+    n = b.shape[axis]
+    if n < 2:
+        return b
+    even, odd = along(axis, slice(0, None, 2)), along(axis, slice(1, None, 2))
+    paired, later = along(axis, slice(0, n // 2)), along(axis, slice(1, None))
+    a_even, a_odd, b_even, b_odd = a[even], a[odd], b[even], b[odd]
+    at_odd = recurrence(a_odd * a_even[paired], a_odd * b_even[paired] + b_odd, axis)
+    s = np.empty_like(b)
+    s[odd] = at_odd
+    s[along(axis, 0)] = b[along(axis, 0)]
+    s[along(axis, slice(2, None, 2))] = a_even[later] * at_odd[along(axis, slice(0, (n - 1) // 2))] + b_even[later]
+    return s
+
+
+def _recur_backwards(g, a, axis):
+    """Return u with u[k] = g[k] + a[k+1] u[k+1]: the transpose of the recurrence in b."""
+    a = backwards(a, axis)
+    return backwards(
+        recurrence(_shifted(a, np.zeros_like(a[along(axis, slice(0, 1))]), axis), backwards(g, axis), axis), axis
+    )
+
+
+def _recur_for_a(g, a, s, axis):
+    return _recur_backwards(g, a, axis) * _shifted(s, np.zeros_like(s[along(axis, slice(0, 1))]), axis)
+
+
+recurrence = general(
+    recurrence,
+    "a b",
+    "s",
+    [_recur_for_a, lambda g, a, axis: _recur_backwards(g, a, axis)],
+    on=anything,
+    cases=[case((n, 2), (n, 2), axis=0) for n in (0, 1, 2, 5, 8)] + [case((2, 7), (2, 7), axis=1)],
+)
+
+
+def _multiply_backwards(g, x, out, axis):
+    """Return the products before each entry times the cotangents of the products after it; no division."""
+    return _shifted(out, _before(x, axis), axis) * _recur_backwards(g, x, axis)
+
+
+_cumprod_along = general(
+    lambda x, axis: np.cumprod(x, axis=axis),
+    "x",
+    "out",
+    lambda g, x, out, axis: _multiply_backwards(g, x, out, axis),
+    name="cumprod",
+    on=anything,
+    cases=SCANS,
+)
+
+
+def _cumprod(a, axis=None, dtype=None, out=None):
+    a, axis = _flat(typed(a, dtype), axis)
+    return stored(_cumprod_along(a if a.ndim else a.reshape(1), axis=axis), out)
+
+
+instead(_cumprod, _cumprod_along, np.cumprod)
+
+
+def _products_of_others(g, x, axis, keepdims):
+    """Return the cotangent of the product times, for each entry, the product of all others; no division."""
+    axes = axes_of(axis, x.ndim)
+    rest = tuple(i for i in range(x.ndim) if i not in axes)
+    order = rest + axes
+    last = len(rest)
+    flat = x.transpose(order).reshape(*(x.shape[i] for i in rest), count(x.shape, axes))
+    before = np.cumprod(_shifted(flat, _before(flat, last), last), axis=last)
+    flat = backwards(flat, last)
+    after = backwards(np.cumprod(_shifted(flat, _before(flat, last), last), axis=last), last)
+    others = (before * after).reshape([x.shape[i] for i in order])
+    return kept(g, x.shape, axis, keepdims) * others.transpose(sorted(range(x.ndim), key=order.__getitem__))
+
+
+_multiply_up = general(
+    lambda x, axis=None, keepdims=False: np.prod(x, axis=axis, keepdims=keepdims),
+    "x",
+    "out",
+    lambda g, x, axis=None, keepdims=False: _products_of_others(g, x, axis, keepdims),
+    name="prod",
+    on=anything,
+    cases=[
+        *AXES,
+        *EMPTY,
+        case((2, 3), axis=1, where=MASK),
+        case((2, 3), axis=0, initial=-1.5),
+        case((2, 3), dtype="complex128"),
+    ],
+)
+
+
+def _prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True):
+    result = _multiply_up(masked(typed(a, dtype), where, 1), axis=axis, keepdims=keepdims)
+    if initial is not None:
+        result = typed(result * initial, result.dtype)
+    return stored(result, out)
+
+
+instead(_prod, _multiply_up, np.prod)
+
+
+def _cumulative(scan, start):
+    def run(x, /, *, axis=None, dtype=None, out=None, include_initial=False):
+        if axis is None and x.ndim != 1:
+            raise ValueError("For arrays which have more than one dimension ``axis`` argument is required.")
+        axis = 0 if axis is None else operator.index(axis) % x.ndim
+        result = scan(x, axis=axis, dtype=dtype)
+        if include_initial:
+            shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
+            first = np.full_like(detached(result), start, shape=shape)
+            result = np.concatenate([first, result], axis=axis)
+        return stored(result, out)
+
+    return run
+
+
+CUMULATIVE = [
+    case((4,)),
+    case((2, 3), axis=1),
+    case((2, 3), axis=0, include_initial=True),
+    case((4,), dtype="complex128"),
+]
+
+if hasattr(np, "cumulative_sum"):  # since NumPy 2.1
+    composite(np.cumulative_sum, _cumulative(np.cumsum, 0), on=anything, cases=CUMULATIVE)
+    composite(np.cumulative_prod, _cumulative(np.cumprod, 1), on=anything, cases=CUMULATIVE)
+
+
+# Extrema
+
+
+def _extremum(reduce, pair):
+    """Return `reduce` with `initial` and `where`, made of what CuPy has too."""
+
+    def run(x, axis=None, keepdims=False, initial=None, where=True):
+        if initial is None:
+            return reduce(x, axis=axis, keepdims=keepdims, **({} if where is True else {"where": where}))
+        if count(x.shape, axis) == 0:
+            empty = np.sum(x, axis=axis, keepdims=keepdims)
+            return np.full_like(empty, initial)
+        return pair(reduce(masked(x, where, initial), axis=axis, keepdims=keepdims), initial).astype(x.dtype)
+
+    return run
+
+
+def _share(g, x, out, axis=None, keepdims=False, initial=None, where=True):
+    """Return the cotangent divided evenly among the entries that equal the extremum; a nan takes all of it."""
+    g, out = kept(g, x.shape, axis, keepdims), kept(out, x.shape, axis, keepdims)
     chosen = (x == out) | (x != x)
+    if where is not True:
+        chosen = chosen & constant(where, x)
     ties = np.sum(chosen, axis=axis, keepdims=True, dtype=g.dtype)
+    if initial is not None:
+        ties = ties + ((out == initial) | (initial != initial))
     return np.where(chosen, g / ties, 0)
 
 
-general(np.max, "x", "out", share)
-general(np.min, "x", "out", share)
+def _share_of_numbers(g, x, out, axis=None, keepdims=False, initial=None, where=True):
+    """Return the cotangent divided evenly among the entries that equal the extremum; nan takes nothing."""
+    g, out = kept(g, x.shape, axis, keepdims), kept(out, x.shape, axis, keepdims)
+    chosen = x == out
+    if where is not True:
+        chosen = chosen & constant(where, x)
+    ties = np.sum(chosen, axis=axis, keepdims=True, dtype=g.dtype)
+    ties = ties + (ties == 0 if initial is None else out == initial)
+    return np.where(chosen, g / ties, 0)
+
+
+def _accepting_out(row, *functions):
+    def run(a, axis=None, out=None, **settings):
+        return stored(row(a, axis=axis, **settings), out)
+
+    return instead(run, row, *functions)
+
+
+EXTREMA = [
+    *AXES,
+    case((0, 2), axis=1),
+    case((2, 3), axis=1, initial=0.1, where=MASK),
+    case((2, 3), axis=0, keepdims=True, initial=-9.0, where=[True, False, True]),
+    case((2, 3), initial=9.0),
+    case((0,), initial=1.0),
+]
+
+for _reduce, _pair, _names in ((np.max, np.maximum, (np.max, np.amax)), (np.min, np.minimum, (np.min, np.amin))):
+    _accepting_out(
+        general(
+            _extremum(_reduce, _pair),
+            "x",
+            "out",
+            _share,
+            name=_reduce.__name__,
+            on=distinct.and_complex(),
+            cases=EXTREMA,
+        ),
+        *_names,
+    )
+
+composite(
+    np.ptp,
+    lambda a, axis=None, out=None, keepdims=False: stored(
+        np.max(a, axis=axis, keepdims=keepdims) - np.min(a, axis=axis, keepdims=keepdims), out
+    ),
+    on=distinct,
+    cases=AXES,
+)
+
+
+# Variances
+
+
+def _divisor(x, axis, ddof):
+    """Return how many degrees of freedom a variance is divided by, nan where none are left."""
+    n = count(x.shape, axis) - ddof
+    return n if n > 0 else float("nan")
+
+
+_variance = general(
+    lambda x, axis=None, ddof=0, keepdims=False: np.var(x, axis=axis, ddof=ddof, keepdims=keepdims),
+    "x",
+    "out",
+    lambda g, x, axis=None, ddof=0, keepdims=False: (
+        kept(g, x.shape, axis, keepdims)
+        * (2 / _divisor(x, axis, ddof))
+        * conj(x - np.mean(x, axis=axis, keepdims=True))
+    ),
+    name="var",
+    on=anything,
+    cases=(
+        VARIANCES := [
+            *AXES,
+            case((0, 2), axis=1),
+            case((4, 3), axis=0, ddof=1),
+            case((4, 3), keepdims=True, ddof=0.5),
+            case((4, 3), axis=1, correction=1),
+            case((2, 3), axis=1, where=MASK),
+            case((2, 3), axis=0, keepdims=True, mean=np.full((1, 3), 0.25)),
+            case((4, 3), dtype="complex128"),
+        ]
+    ),
+)
+
+
+def _var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
+    if correction is not None:
+        if ddof != 0:
+            raise ValueError("ddof and correction can't be provided simultaneously.")
+        ddof = correction
+    a = typed(a, dtype)
+    if where is True and mean is None:
+        return stored(typed(_variance(a, axis=axis, ddof=ddof, keepdims=keepdims), dtype), out)
+    if mean is None:
+        mean = np.mean(a, axis=axis, keepdims=True, where=where)
+    deviation = a - mean
+    square = np.real(deviation * np.conj(deviation)) if deviation.dtype.kind == "c" else deviation * deviation
+    total, size = _sum_and_size(square, axis, keepdims, where)
+    return stored(typed(total / np.maximum(size - ddof, 0), dtype or square.dtype), out)
+
+
+instead(_var, _variance, np.var)
+
+
+def root(x):
+    """Return the square root of a variance or of a sum of squares."""
+    return np.sqrt(x)
+
+
+# Where a variance is zero, so is its derivative, and that of its root is infinite; the smallest subgradient is zero.
+root = unary(root, lambda g, out: g * (out != 0) / (2 * out + (out == 0)), on=positive)
+
+
+def _std(*args, out=None, **settings):
+    return stored(root(_var(*args, **settings)), out)
+
+
+composite(np.std, _std, on=anything, cases=[c for c in VARIANCES if c.shapes != ((),) and c.settings.get("axis") != ()])
+
+
+# Averages, covariances
+
+
+def _along_axes(weights, a, axis):
+    """Return `weights`, given for the axes `axis` of `a` alone, in a shape that broadcasts with `a`.
+
+    Raises TypeError or ValueError, as NumPy does, where their shapes do not fit.
+    """
+    if weights.shape == a.shape:
+        return weights
+    if axis is None:
+        raise TypeError("Axis must be specified when shapes of a and weights differ.")
+    axes = [i % a.ndim for i in (axis if isinstance(axis, tuple) else (axis,))]
+    if weights.shape != tuple(a.shape[i] for i in axes):
+        raise ValueError("Shape of weights must be consistent with shape of a along specified axis.")
+    weights = weights.transpose(sorted(range(len(axes)), key=axes.__getitem__))
+    return weights.reshape([n if i in axes else 1 for i, n in enumerate(a.shape)])
+
+
+def _average(a, axis=None, weights=None, returned=False, *, keepdims=False):
+    a = operand(a, weights)
+    if weights is None:
+        result = np.mean(a, axis=axis, keepdims=keepdims)
+        total = np.full_like(result, a.size / max(result.size, 1))
+        return (result, total) if returned else result
+    weights = _along_axes(operand(weights, a), a, axis)
+    dtype = np.result_type(a.dtype, weights.dtype, *([float] if a.dtype.kind in "biu" else []))
+    weights = typed(weights, dtype)
+    total = np.sum(weights, axis=axis, keepdims=keepdims)
+    if np.any(detached(total) == 0):
+        raise ZeroDivisionError("Weights sum to zero, can't be normalized")
+    result = np.sum(typed(a, dtype) * weights, axis=axis, keepdims=keepdims) / total
+    return (result, np.broadcast_to(total, result.shape).copy()) if returned else result
+
+
+composite(
+    np.average,
+    _average,
+    on=positive.and_complex(),
+    cases=[
+        *AXES,
+        case((2, 3), axis=1, weights=np.array([1.0, 2.0, 0.5])),
+        case((2, 3), weights=np.array([[1.0, 2.0, 0.5], [1.0, 0.0, 3.0]])),
+        case((2, 3), axis=0, weights=np.array([1.0, 2.0]), keepdims=True),
+        case((2, 3, 4), axis=(2, 0), weights=np.arange(1.0, 9).reshape(4, 2)),
+    ],
+)
+
+
+def _cov(m, y=None, rowvar=True, bias=False, ddof=None, fweights=None, aweights=None, *, dtype=None):
+    if ddof is not None and ddof != int(ddof):
+        raise ValueError("ddof must be integer")
+    m = operand(m, y)
+    if dtype is None:
+        dtype = np.result_type(m.dtype, np.float64 if y is None else operand(y).dtype, np.float64)
+    x = _as_rows(m, "m", dtype, rowvar or m.ndim == 1)
+    if x.shape[0] == 0:
+        return np.zeros_like(x, shape=(0, 0))
+    if y is not None:
+        y = _as_rows(operand(y, m), "y", dtype, True)
+        x = np.concatenate([x, y if rowvar or y.shape[0] == 1 else T(y)], axis=0)
+    if ddof is None:
+        ddof = 0 if bias else 1
+    if fweights is not None and np.any(detached(operand(fweights, m)) != np.round(detached(operand(fweights, m)))):
+        raise TypeError("fweights must be integer")
+    w = _as_weights(fweights, "fweights", x)
+    aw = _as_weights(aweights, "aweights", x)
+    w = aw if w is None else w if aw is None else w * aw
+    mean, total = np.average(x, axis=1, weights=w, returned=True)
+    if w is None:
+        freedom = x.shape[1] - ddof
+    else:
+        total = total[0]
+        freedom = total if ddof == 0 else total - (ddof if aw is None else ddof * np.sum(w * aw) / total)
+    if freedom <= 0:
+        warnings.warn("Degrees of freedom <= 0 for slice", RuntimeWarning, stacklevel=4)
+        freedom = 0.0
+    x = x - mean[:, None]
+    products = x @ conj(T(x if w is None else x * w))
+    return np.squeeze(products * np.divide(1, freedom).astype(products.dtype))
+
+
+def _as_rows(x, name, dtype, rowvar):
+    """Return `x` as a matrix whose rows are variables."""
+    if x.ndim > 2:
+        raise ValueError(f"{name} has more than 2 dimensions")
+    x = typed(x, dtype)
+    x = x if x.ndim == 2 else x.reshape(1, -1)
+    return x if rowvar else T(x)
+
+
+def _as_weights(weights, name, x):
+    """Return `weights` in double precision, or raise the error with which NumPy refuses them."""
+    if weights is None:
+        return None
+    weights = typed(operand(weights, x), float)
+    if weights.ndim > 1:
+        raise RuntimeError(f"cannot handle multidimensional {name}")
+    if weights.shape[0] != x.shape[1]:
+        raise RuntimeError(f"incompatible numbers of samples and {name}")
+    if np.any(detached(weights) < 0):
+        raise ValueError(f"{name} cannot be negative")
+    return weights
+
+
+def _corrcoef(x, y=None, rowvar=True, *, dtype=None):
+    c = _cov(x, y, rowvar, dtype=dtype)
+    if c.ndim == 0:
+        return c / c
+    deviation = np.sqrt(np.real(np.diagonal(c)))
+    c = c / deviation[:, None] / deviation[None, :]
+    if c.dtype.kind == "c":
+        return np.clip(np.real(c), -1, 1) + 1j * np.clip(np.imag(c), -1, 1)
+    return np.clip(c, -1, 1)
+
+
+composite(
+    np.cov,
+    _cov,
+    on=anything,
+    cases=[
+        case((4,)),
+        case((2, 4)),
+        case((4, 2), rowvar=False),
+        case((2, 4), (2, 4)),
+        case((4, 2), (4, 2), rowvar=False, bias=True),
+        case((2, 4), ddof=0),
+        case((2, 4), fweights=np.array([1, 2, 0, 3])),
+        case((2, 4), aweights=np.array([1.0, 2.0, 0.5, 1.0])),
+        case((2, 4), fweights=np.array([1, 2, 1, 3]), aweights=np.array([1.0, 2.0, 0.5, 1.0]), ddof=2),
+        case((2, 4), dtype="complex128"),
+    ],
+)
+composite(
+    np.corrcoef,
+    _corrcoef,
+    on=anything,
+    cases=[case((2, 4)), case((4, 3), rowvar=False), case((2, 5), (2, 5)), case((2, 4), dtype="complex128")],
+)
+
+
+# Order statistics
+
+
+def _ranked(x, ranks, spoiled=True):
+    """Return the entries of `x` that sorting along its first axis brings to the places `ranks`, one per entry of ranks.
+
+    `ranks` holds integers: of one dimension, or an array that has the other axes of `x` too. If `spoiled`, nan makes
+    all results nan.
+    """
+    if ranks.ndim > 1:
+        ordered = np.sort(x, axis=0)
+        out = np.take_along_axis(ordered, ranks, axis=0)
+    else:
+        ordered = np.partition(x, sorted({*ranks.tolist(), x.shape[0] - 1}), axis=0)
+        out = ordered[constant(ranks, x)]
+    return np.where(ordered[-1] == ordered[-1], out, ordered[-1]) if spoiled else out
+
+
+def _share_ranked(g, x, out, spoiled=True):
+    """Return each cotangent divided evenly among the entries that equal the one of its rank."""
+    h = np.zeros_like(x)
+    for i in range(out.shape[0]):
+        chosen = (x == out[i]) | (x != x) if spoiled else x == out[i]
+        ties = np.sum(chosen, axis=0, dtype=g.dtype)
+        h = h + np.where(chosen, g[i] / (ties + (ties == 0)), 0)
+    return h
+
+
+_ranked = general(
+    _ranked,
+    "x",
+    "out",
+    _share_ranked,
+    free="ranks",
+    on=distinct,
+    cases=[
+        case((5,), args=(np.array([0, 3]),)),
+        case((5, 2), args=(np.array([2, 2, 4]),)),
+        case((3, 2), args=(np.array([[0, 1], [2, 2]]),), spoiled=False),
+    ],
+)
+
+
+def _in_front(a, axis):
+    """Return `a` with the axes `axis` joined in one, which is the first, and the shape that keepdims=True gives."""
+    axes = axes_of(axis, a.ndim)
+    rest = [i for i in range(a.ndim) if i not in axes]
+    moved = a if len(axes) == 1 and axes[0] == 0 else a.transpose(*axes, *rest)
+    if len(axes) != 1:
+        moved = moved.reshape(count(a.shape, axes), *(a.shape[i] for i in rest))
+    return moved, tuple(1 if i in axes else n for i, n in enumerate(a.shape))
+
+
+def _median(a, axis=None, out=None, overwrite_input=False, keepdims=False):
+    x, shape = _in_front(a, axis)
+    n = x.shape[0]
+    if n == 0:
+        result = np.mean(x, axis=0)
+    else:
+        result = np.mean(_ranked(x, np.arange((n - 1) // 2, n // 2 + 1)), axis=0)
+    return stored(result.reshape(shape) if keepdims else result, out)
+
+
+def _nanmedian(a, axis=None, out=None, overwrite_input=False, keepdims=False):
+    x, shape = _in_front(a, axis)
+    n = _numbers_per_slice(x)
+    if x.shape[0] == 0:
+        result = np.nanmean(x, axis=0)
+    else:
+        ranks = np.stack([(n - 1) // 2, n // 2])
+        result = np.mean(_ranked(x, np.maximum(ranks, 0), spoiled=False), axis=0)
+    return stored(result.reshape(shape) if keepdims else result, out)
+
+
+def _numbers_per_slice(x):
+    """Return how many entries along the first axis are not nan, and warn, as NumPy does, if none are."""
+    array = detached(x)
+    n = np.sum(array == array, axis=0)
+    if x.shape[0] and bool(np.any(n == 0)):
+        warnings.warn("All-NaN slice encountered", RuntimeWarning, stacklevel=5)
+    return n
+
+
+MEDIANS = [*AXES, case((5,)), case((0, 3), axis=1)]
+composite(np.median, _median, on=distinct, cases=MEDIANS)
+
+# What the continuous methods take the position of a quantile to be: n q + alpha + q (1 - alpha - beta) - 1.
+# R. J. Hyndman and Y. Fan, Sample quantiles in statistical packages.
+_ALPHA_BETA = {
+    "interpolated_inverted_cdf": (0, 1),
+    "hazen": (0.5, 0.5),
+    "weibull": (0, 0),
+    "median_unbiased": (1 / 3.0, 1 / 3.0),
+    "normal_unbiased": (3 / 8.0, 3 / 8.0),
+}
+
+
+def _up_unless(index, exact):
+    """Return the integer after `index`, or before it where `exact` holds for its fraction and its floor; at least 0."""
+    below = np.floor(index)
+    return np.maximum(np.where(exact(index - below, below), below, below + 1), 0)
+
+
+_DISCRETE = {
+    "lower": lambda n, q: np.floor((n - 1) * q),
+    "higher": lambda n, q: np.ceil((n - 1) * q),
+    "nearest": lambda n, q: np.round((n - 1) * q),
+    "inverted_cdf": lambda n, q: _up_unless(n * q - 1, lambda gamma, below: gamma == 0),
+    "closest_observation": lambda n, q: _up_unless(
+        n * q - 1 - 0.5, lambda gamma, below: (gamma == 0) & (below % 2 == 1)
+    ),
+}
+METHODS = [*_ALPHA_BETA, *_DISCRETE, "linear", "midpoint", "averaged_inverted_cdf"]
+
+
+def _neighbors(method, n, q):
+    """Return the ranks between which the quantiles `q` of `n` numbers lie, and their place between them from 0 to 1.
+
+    For methods that choose one number, the second rank and the place are None.
+    """
+    bare = detached(q)
+    if method in _DISCRETE:
+        return _DISCRETE[method](n, bare).astype(np.intp), None, None
+    if method == "linear":
+        v = (n - 1) * q
+        if v.dtype.kind in "iu":
+            return detached(v), None, None
+    elif method == "midpoint":
+        v = 0.5 * (np.floor((n - 1) * bare) + np.ceil((n - 1) * bare))
+    elif method == "averaged_inverted_cdf":
+        v = n * bare - 1
+    else:
+        alpha, beta = _ALPHA_BETA[method]
+        v = n * q + (alpha + q * (1 - alpha - beta)) - 1
+    position = detached(v)
+    below = np.floor(position)
+    if method == "midpoint":
+        place = np.where(position == below, 0.0, 0.5)
+    elif method == "averaged_inverted_cdf":
+        place = np.where(position == below, 0.5, 1.0)
+    else:
+        place = v - below
+    ends = (position >= n - 1, position < 0)
+    low, high = (np.where(ends[0], n - 1, np.where(ends[1], 0, rank)).astype(np.intp) for rank in (below, below + 1))
+    return low, high, place
+
+
+def _weighted_ranks(x, weights, q, n):
+    """Return the ranks at which the distribution function of the weighted numbers `x` reaches `q`."""
+    order = np.argsort(x, axis=0)
+    weights = np.take_along_axis(weights, order, axis=0)
+    if n is not None:
+        weights = np.where(np.take_along_axis(x, order, axis=0) == np.take_along_axis(x, order, axis=0), weights, 0)
+    reached = np.cumsum(weights, axis=0, dtype=np.float64)
+    total = reached[-1] if n is None else np.where(n == 0, 1, reached[-1])
+    reached = reached / total
+    if bool(np.any(reached[-1] != reached[-1])):
+        raise ValueError("Weights included NaN, inf or were all zero.")
+    reached = reached.astype(q.dtype) if q.dtype.kind == "f" else reached
+    # A quantile of 0 is the first number with a weight.
+    reached = np.where(reached == 0, -1, reached)
+    return np.stack([np.minimum(np.sum(reached < p, axis=0), x.shape[0] - 1) for p in q.reshape(-1)])
+
+
+def _quantiles(percent, spoiled):
+    """Return np.quantile, or with `percent` np.percentile, or if not `spoiled` by nan their twins that ignore it."""
+    words = ("Percentiles", "[0, 100]") if percent else ("Quantiles", "[0, 1]")
+
+    def run(a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None):
+        a = operand(a, q)
+        if a.dtype.kind == "c":
+            raise TypeError("a must be an array of real numbers")
+        weak = type(q) in (int, float)
+        q = operand(q, a)
+        if percent:
+            q = np.divide(q, 100)
+        if not bool(np.all((detached(q) >= 0) & (detached(q) <= 1))):
+            raise ValueError(f"{words[0]} must be in the range {words[1]}")
+        if method not in METHODS:
+            raise ValueError(f"{method!r} is not a valid method. Use one of: {METHODS}")
+        if q.ndim > 2:
+            raise ValueError("q must be a scalar or 1d")
+        x, shape = _in_front(a, axis)
+        rest = x.shape[1:]
+        if x.size == 0 and not spoiled:
+            return stored(np.nanmean(a, axis=axis, keepdims=keepdims), out)
+        if x.shape[0] == 0:
+            raise IndexError("index -1 is out of bounds for axis 0 with size 0")
+        flat = q.reshape(-1, *(1 for _ in rest)) if not spoiled else q.reshape(-1)
+        n = x.shape[0] if spoiled else _numbers_per_slice(x)
+        if weights is not None:
+            low, high, place = _weighted(a, axis, weights, method, x, detached(q), None if spoiled else n), None, None
+        else:
+            low, high, place = _neighbors(method, n, flat)
+        if not spoiled:
+            low, high = (None if r is None else np.maximum(np.minimum(r, n - 1), 0) for r in (low, high))
+        if high is None:
+            result = _ranked(x, low, spoiled=spoiled)
+        else:
+            both = _ranked(x, np.concatenate([low, high]), spoiled=spoiled)
+            first, second = both[: low.shape[0]], both[low.shape[0] :]
+            place = place.reshape(-1, *(1 for _ in rest)) if spoiled else place
+            place = constant(place, x) if not isinstance(place, Tensor) else place
+            place = typed(place, x.dtype) if weak else place
+            step = second - first
+            result = np.where(detached(place) >= 0.5, second - step * (1 - place), first + step * place)
+        return stored(result.reshape(q.shape + (shape if keepdims else rest)), out)
+
+    return run
+
+
+def _weighted(a, axis, weights, method, x, q, n):
+    """Return the ranks of weighted quantiles, or raise the error with which NumPy refuses the weights."""
+    if method != "inverted_cdf":
+        raise ValueError(f"Only method 'inverted_cdf' supports weights. Got: {method}.")
+    weights = _along_axes(detached(operand(weights, a)), a, axis)
+    if bool(np.any(weights < 0)):
+        raise ValueError("Weights must be non-negative.")
+    return _weighted_ranks(detached(x), _in_front(np.broadcast_to(weights, a.shape), axis)[0], q, n)
+
+
+def _quantile_cases(scale):
+    return [
+        *(case((5,), args=(0.3 * scale,), method=method) for method in METHODS),
+        *(case((4, 3), args=([0.2 * scale, 0.55 * scale],), axis=0, method=method) for method in METHODS),
+        case((4,), args=(0.5 * scale,)),
+        case((5, 2), args=(0.4 * scale,), axis=0, keepdims=True),
+        case((3, 2, 3), args=([0.0, 1.0 * scale],), axis=(0, -1), keepdims=True),
+        case((3, 2), args=(0.25 * scale,), axis=()),
+        case((5,), args=(0.4 * scale,), method="inverted_cdf", weights=np.array([1.0, 0.0, 2.0, 1.0, 3.0])),
+    ]
+
+
+_WEIGHTED = {"axis": 1, "method": "inverted_cdf", "weights": np.array([1.0, 2.0, 0.5])}
+for _function, _percent, _scale in ((np.quantile, False, 1), (np.percentile, True, 100)):
+    composite(
+        _function,
+        _quantiles(_percent, True),
+        on=distinct,
+        cases=[
+            *_quantile_cases(_scale),
+            case((3, 2, 3), args=([[0.0], [1.0 * _scale]],), axis=(0, -1), keepdims=True),
+            case((2, 3), args=([0.3 * _scale, 0.9 * _scale],), **_WEIGHTED),
+        ],
+    )
+
+
+# Reductions that leave out nan
+
+
+def _numbers(x):
+    return detached(x) == detached(x)
+
+
+def _leaving_out(function, fill):
+    """Return `function` applied with `fill` in place of nan, and of what `where` leaves out."""
+
+    def run(a, *args, where=True, **settings):
+        return function(np.where(_numbers(a), masked(a, where, fill), fill), *args, **settings)
+
+    return run
+
+
+NAN_REDUCTIONS = [
+    case((4,)),
+    case((2, 3), axis=0),
+    case((2, 4), axis=-1, keepdims=True),
+    case((2, 3, 2), axis=(0, 2)),
+    case((2, 3), axis=0, on=anything),
+    case((4, 3), keepdims=True, on=anything),
+]
+NAN_WHERE = case((2, 3), axis=1, where=np.array([True, True, False]))
+NAN_SUMS = [*NAN_REDUCTIONS, NAN_WHERE, case((4,), initial=2.0), case((4,), dtype="complex128")]
+NAN_SCANS = [case((4,)), case((2, 3)), case((2, 3), axis=1), case((2, 3), axis=0, on=anything)]
+
+composite(np.nansum, _leaving_out(_sum, 0), on=distinct, cases=NAN_SUMS)
+composite(np.nanprod, _leaving_out(_prod, 1), on=distinct, cases=NAN_SUMS)
+composite(np.nancumsum, _leaving_out(_cumsum, 0), on=distinct, cases=NAN_SCANS)
+composite(np.nancumprod, _leaving_out(_cumprod, 1), on=distinct, cases=NAN_SCANS)
+
+
+def _mean_of_numbers_vjp(g, x, axis=None, keepdims=False):
+    numbers = x == x
+    n = np.sum(numbers, axis=axis, keepdims=True, dtype=g.dtype)
+    return np.where(numbers, kept(g, x.shape, axis, keepdims) / (n + (n == 0)), 0)
+
+
+_mean_of_numbers = general(
+    lambda x, axis=None, keepdims=False: np.nanmean(x, axis=axis, keepdims=keepdims),
+    "x",
+    "out",
+    _mean_of_numbers_vjp,
+    name="nanmean",
+    on=distinct,
+    cases=[*NAN_REDUCTIONS, NAN_WHERE, case((2, 3), dtype="complex128")],
+)
+
+
+def _nanmean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
+    a = masked(typed(a, dtype), where, np.nan)
+    return stored(_mean_of_numbers(a, axis=axis, keepdims=keepdims), out)
+
+
+instead(_nanmean, _mean_of_numbers, np.nanmean)
+
+
+def _nan_extremum(reduce, of_all, pair):
+    """Return `reduce`, an extremum that leaves out nan, with `initial` and `where` made of what CuPy has too."""
+    with_initial = _extremum(of_all, pair)
+
+    def run(x, axis=None, keepdims=False, initial=None, where=True):
+        if initial is None:
+            return reduce(x, axis=axis, keepdims=keepdims, **({} if where is True else {"where": where}))
+        return with_initial(x, axis, keepdims, initial, constant(where, x) & (x == x))
+
+    return run
+
+
+for _reduce, _of_all, _pair in ((np.nanmax, np.max, np.maximum), (np.nanmin, np.min, np.minimum)):
+    _accepting_out(
+        general(
+            _nan_extremum(_reduce, _of_all, _pair),
+            "x",
+            "out",
+            _share_of_numbers,
+            name=_reduce.__name__,
+            on=distinct,
+            cases=[
+                *NAN_REDUCTIONS[:4],
+                case((2, 3), axis=0, on=distinct),
+                case((2, 3), axis=1, initial=0.1, where=MASK),
+                case((4,), initial=9.0),
+            ],
+        ),
+        _reduce,
+    )
+
+
+def _variance_of_numbers_vjp(g, x, axis=None, ddof=0, keepdims=False):
+    numbers = x == x
+    n = np.sum(numbers, axis=axis, keepdims=True, dtype=g.real.dtype)
+    known = np.where(numbers, x, 0)
+    deviation = np.where(numbers, x - np.sum(known, axis=axis, keepdims=True) / (n + (n == 0)), 0)
+    freedom = np.where(n > ddof, n - ddof, np.nan)
+    return np.where(numbers, kept(g, x.shape, axis, keepdims) * (2 / freedom) * conj(deviation), 0)
+
+
+_variance_of_numbers = general(
+    lambda x, axis=None, ddof=0, keepdims=False: np.nanvar(x, axis=axis, ddof=ddof, keepdims=keepdims),
+    "x",
+    "out",
+    _variance_of_numbers_vjp,
+    name="nanvar",
+    on=distinct,
+    cases=(
+        NAN_VARIANCES := [
+            case((4,)),
+            case((4, 3), axis=0),
+            case((4, 5), axis=-1, keepdims=True, ddof=1),
+            case((2, 3, 2), axis=(0, 2), ddof=0.5),
+            case((4, 3), axis=0, correction=1, on=anything),
+            case((2, 6), axis=1, where=np.array([True, True, False, True, True, True])),
+            case((4, 3), axis=0, keepdims=True, mean=np.full((1, 3), 0.25)),
+        ]
+    ),
+)
+
+
+def _nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
+    a = masked(typed(a, dtype), where, np.nan)
+    if mean is not None:
+        result = _var(a, axis, None, None, ddof, keepdims, where=_numbers(a), mean=mean, correction=correction)
+        return stored(typed(result, detached(a).real.dtype), out)
+    if correction is not None:
+        if ddof != 0:
+            raise ValueError("ddof and correction can't be provided simultaneously.")
+        ddof = correction
+    return stored(_variance_of_numbers(a, axis=axis, ddof=ddof, keepdims=keepdims), out)
+
+
+instead(_nanvar, _variance_of_numbers, np.nanvar)
+
+
+def _nanstd(*args, out=None, **settings):
+    return stored(root(_nanvar(*args, **settings)), out)
+
+
+composite(np.nanstd, _nanstd, on=distinct, cases=NAN_VARIANCES)
+composite(
+    np.nanmedian, _nanmedian, on=distinct, cases=[c for c in NAN_REDUCTIONS if c.on is None] + [case((5,), on=distinct)]
+)
+composite(np.nanquantile, _quantiles(False, False), on=distinct, cases=_quantile_cases(1))
+composite(np.nanpercentile, _quantiles(True, False), on=distinct, cases=_quantile_cases(100))
+
+
+# Differences and integrals
+
+
+def _cut(x, axis, *bounds):
+    """Return the slice of `x` between `bounds` along `axis`, counted from 0."""
+    return x[along(axis, slice(*bounds))]
+
+
+def _end(value, a, axis):
+    """Return what is put before or after `a` along `axis`: an array, or a number that is broadcast."""
+    value = operand(value, a)
+    return value if value.ndim else np.broadcast_to(value, (*a.shape[:axis], 1, *a.shape[axis + 1 :]))
+
+
+def _diff(a, n=1, axis=-1, prepend=None, append=None):
+    if n == 0:
+        return a
+    if n < 0:
+        raise ValueError(f"order must be non-negative but got {n!r}")
+    a = operand(a, prepend if append is None else append)
+    if a.ndim == 0:
+        raise ValueError("diff requires input that is at least one dimensional")
+    axis = operator.index(axis) % a.ndim if -a.ndim <= axis < a.ndim else np.moveaxis(detached(a), axis, axis)
+    if prepend is not None or append is not None:
+        before = [] if prepend is None else [_end(prepend, a, axis)]
+        after = [] if append is None else [_end(append, a, axis)]
+        a = np.concatenate([*before, a, *after], axis=axis)
+    for _ in range(n):
+        a = _cut(a, axis, 1, None) - _cut(a, axis, None, -1)
+    return a
+
+
+composite(
+    np.diff,
+    _diff,
+    on=anything,
+    cases=[
+        case((4,)),
+        case((4, 2), axis=0, n=2),
+        case((2, 3), n=3),
+        case((2, 3), n=0),
+        case((2, 3), prepend=0.5, append=np.ones((2, 2))),
+        case((2, 3), axis=0, prepend=np.ones((1, 3))),
+        case((0,)),
+    ],
+)
+
+
+def _ediff1d(ary, to_end=None, to_begin=None):
+    ary = operand(ary, to_end if to_begin is None else to_begin)
+    flat = ary.reshape(-1)
+    parts = [flat[1:] - flat[:-1]]
+    for name, end in (("to_begin", to_begin), ("to_end", to_end)):
+        if end is not None:
+            end = operand(end, ary)
+            if not np.can_cast(end.dtype, ary.dtype, casting="same_kind"):
+                raise TypeError(f"dtype of `{name}` must be compatible with input `ary` under the `same_kind` rule.")
+            end = typed(end.reshape(-1), ary.dtype)
+            parts = [end, *parts] if name == "to_begin" else [*parts, end]
+    return np.concatenate(parts) if len(parts) > 1 else parts[0]
+
+
+composite(
+    np.ediff1d,
+    _ediff1d,
+    on=anything,
+    cases=[case((4,)), case((2, 3)), case((4,), to_end=[1.0, 2.0], to_begin=-1.0), case((0,))],
+)
+
+
+def _gradient(f, *varargs, axis=None, edge_order=1):
+    f = operand(f, next((v for v in varargs if isinstance(v, Tensor)), None))
+    axes = tuple(range(f.ndim)) if axis is None else tuple(i % f.ndim for i in np.atleast_1d(axis).tolist())
+    if edge_order > 2:
+        raise ValueError("'edge_order' greater than 2 not supported")
+    if not varargs:
+        spacings = [1.0] * len(axes)
+    elif len(varargs) == 1 and np.ndim(varargs[0]) == 0:
+        spacings = list(varargs) * len(axes)
+    elif len(varargs) == len(axes):
+        spacings = [_steps(v, f, i) for v, i in zip(varargs, axes, strict=True)]
+    else:
+        raise TypeError("invalid number of arguments")
+    results = []
+    for i, h in zip(axes, spacings, strict=True):
+        if f.shape[i] < edge_order + 1:
+            raise ValueError(
+                "Shape of array too small to calculate a numerical gradient, "
+                "at least (edge_order + 1) elements are required."
+            )
+        slopes = _slopes(f, h, i, edge_order)
+        results.append(slopes if f.dtype.kind in "biu" else typed(slopes, f.dtype))
+    return results[0] if len(axes) == 1 else tuple(results)
+
+
+def _steps(distances, f, axis):
+    """Return the spacings between coordinates along `axis`, or a scalar as it is."""
+    if np.ndim(distances) == 0:
+        return distances
+    distances = operand(distances, f)
+    if distances.ndim != 1:
+        raise ValueError("distances must be either scalars or 1d")
+    if distances.shape[0] != f.shape[axis]:
+        raise ValueError("when 1d, distances must match the length of the corresponding dimension")
+    distances = distances.astype(float) if distances.dtype.kind in "iu" else distances
+    return (distances[1:] - distances[:-1]).reshape([-1 if i == axis else 1 for i in range(f.ndim)])
+
+
+def _slopes(f, h, axis, edge_order):
+    """Return differences of `f` along `axis` over the spacing `h`: central ones, and one-sided ones at the edges."""
+
+    def at(*bounds):
+        return _cut(f, axis, *bounds)
+
+    if np.ndim(h) == 0:
+        middle = (at(2, None) - at(None, -2)) / (2.0 * h)
+        h1 = h2 = h3 = h4 = h
+    else:
+        before, after = _cut(h, axis, None, -1), _cut(h, axis, 1, None)
+        middle = (
+            at(None, -2) * (-after / (before * (before + after)))
+            + at(1, -1) * ((after - before) / (before * after))
+            + at(2, None) * (before / (after * (before + after)))
+        )
+        h1, h2 = _cut(h, axis, 0, 1), _cut(h, axis, 1, 2)
+        h3, h4 = _cut(h, axis, -2, -1), _cut(h, axis, -1, None)
+    if edge_order == 1:
+        first = (at(1, 2) - at(0, 1)) / h1
+        last = (at(-1, None) - at(-2, -1)) / h4
+    else:
+        first = (
+            at(0, 1) * (-(2.0 * h1 + h2) / (h1 * (h1 + h2)))
+            + at(1, 2) * ((h1 + h2) / (h1 * h2))
+            + at(2, 3) * (-h1 / (h2 * (h1 + h2)))
+        )
+        last = (
+            at(-3, -2) * (h4 / (h3 * (h3 + h4)))
+            + at(-2, -1) * (-(h4 + h3) / (h3 * h4))
+            + at(-1, None) * ((2.0 * h4 + h3) / (h4 * (h3 + h4)))
+        )
+    return np.concatenate([first, middle, last], axis=axis)
+
+
+composite(
+    np.gradient,
+    _gradient,
+    on=anything,
+    cases=[
+        case((4,)),
+        case((2,)),
+        case((3, 4)),
+        case((3, 4), args=(0.5,), axis=1),
+        case((3, 4), args=(0.5, 2.0), edge_order=2),
+        case((3, 4), args=(np.array([0.0, 1.0, 3.0]), 0.5), edge_order=1),
+        case((3, 4), args=(np.array([0.0, 1.0, 3.0, 3.5]),), axis=-1, edge_order=2),
+        case((3, 4), axis=(1, 0)),
+    ],
+)
+
+
+def _trapezoid(y, x=None, dx=1.0, axis=-1):
+    y = operand(y, x if isinstance(x, Tensor) else dx)
+    axis = operator.index(axis) % y.ndim
+    widths = dx
+    if x is not None:
+        x = operand(x, y)
+        widths = x[1:] - x[:-1] if x.ndim == 1 else _diff(x, axis=axis)
+        if x.ndim == 1:
+            widths = widths.reshape([-1 if i == axis else 1 for i in range(y.ndim)])
+    return np.sum(widths * (_cut(y, axis, 1, None) + _cut(y, axis, None, -1)) / 2.0, axis=axis)
+
+
+composite(
+    np.trapezoid,
+    _trapezoid,
+    on=anything,
+    cases=[
+        case((4,)),
+        case((2, 3), axis=0, dx=0.5),
+        case((2, 3), (3,)),
+        case((3, 2), (3,), axis=0),
+        case((2, 3), (2, 3)),
+        case((3,), dx=np.array([0.5, 1.5])),
+    ],
+)
