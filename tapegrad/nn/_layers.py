@@ -92,9 +92,13 @@ class Linear(Module):
 
     def forward(self, x: Any) -> Any:
         """Return `x @ weight + bias`."""
-        if x.shape[-1:] != self.weight.shape[:1]:
-            raise ShapeError(f"got an input of shape {x.shape}, expected a last axis of {self.in_features} in {self}")
-        return x @ self.weight if self.bias is None else x @ self.weight + self.bias
+        try:
+            y = x @ self.weight
+        except ValueError as error:
+            raise ShapeError(
+                f"got an input of shape {x.shape}, expected a last axis of {self.in_features} in {self}"
+            ) from error
+        return y if self.bias is None else y + self.bias
 
     def extra_repr(self) -> str:
         """Return the sizes, and whether there is no bias."""
@@ -199,6 +203,12 @@ class Dropout(Module):
     """In training, set each entry to zero with probability `p` and divide the others by `1 - p`; later do nothing.
 
     Source: Srivastava et al. 2014, in the form that keeps the expectation, so that nothing is scaled in use.
+
+    Parameters
+    ----------
+    p : the probability of zero
+    rng : a generator or a seed, as in `Linear`; on a CUDA device `tapegrad.random.default_rng(seed, "cuda")`
+        is fastest, because it draws there and not on the host
 
     Raises
     ------

@@ -10,6 +10,7 @@ import tapegrad as tg
 from tapegrad import nn, optim
 from tapegrad.errors import LeafError, ShapeError
 from tapegrad.optim import _optimizer
+from tapegrad.testing import strict
 
 MAKERS = {
     "sgd": lambda p: optim.SGD(p, lr=0.1),
@@ -168,6 +169,26 @@ def test_averages_of_half_precision_parameters_are_single_precision():
     # The square of the gradient is below the smallest half-precision number.
     assert optimizer.state[w]["v"].dtype == np.float32
     np.testing.assert_allclose(w.data, [0.5, 1.5], rtol=1e-3)
+
+
+@every_optimizer
+@given(
+    shape=hnp.array_shapes(min_dims=0, max_dims=2, min_side=0, max_side=4),
+    dtype=st.sampled_from([np.float16, np.float32, np.float64, np.complex128]),
+)
+def test_steps_on_a_device_equal_those_on_the_host(make, shape, dtype):
+    values = np.asarray(np.random.default_rng(0).uniform(-1, 1, shape)).astype(dtype)
+    ends = []
+    for asarray in (np.asarray, strict.asarray):
+        w = tg.tensor(asarray(values), requires_grad=True)
+        optimizer = make([w])
+        for _ in range(3):
+            w.grad = asarray(values)
+            optimizer.step()
+        optimizer.load_state_dict(optimizer.state_dict())
+        assert type(w.data) is type(asarray(values))
+        ends.append(w.detach().numpy())
+    np.testing.assert_array_equal(*ends)
 
 
 # Which parameters
