@@ -6,6 +6,7 @@ a value, or creates an array other than `*_like` something.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -129,8 +130,10 @@ def instead(made: Any, row: Any, *functions: Any) -> Any:
     """Let `made`, which settles arguments and calls the op `row`, run in place of `functions`, and return it."""
     op = row.op
     if op.function not in functions:
+        op.__dict__["parameters"] = op.parameters  # those of the row's own function, which its recorder binds by
         del OPS[op.function], CLASSIFIED[op.function]
         op.function = functions[0]
+    functools.update_wrapper(made, functions[0], assigned=("__name__", "__qualname__", "__doc__"), updated=())
     made.op = op
     op.public = made
     for function in functions:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 
 import numpy as np
@@ -165,7 +166,7 @@ def _array_split(ary, indices_or_sections, axis=0):
             raise ValueError("number sections must be larger than 0.")
         each, extra = divmod(n, sections)
         bounds = [i * each + min(i, extra) for i in range(sections + 1)]
-    return [ary[along(axis, slice(start, end))] for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [ary[along(axis, slice(start, end))] for start, end in itertools.pairwise(bounds)]
 
 
 def _split(ary, indices_or_sections, axis=0):

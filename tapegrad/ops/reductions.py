@@ -24,7 +24,7 @@ from ._algebra import (
     spread,
     stored,
 )
-from ._domains import anything, case, distinct, positive, real
+from ._domains import anything, case, distinct, positive
 
 AXES = [
     case(()),
@@ -652,10 +652,8 @@ def _in_front(a, axis):
 def _median(a, axis=None, out=None, overwrite_input=False, keepdims=False):
     x, shape = _in_front(a, axis)
     n = x.shape[0]
-    if n == 0:
-        result = np.mean(x, axis=0)
-    else:
-        result = np.mean(_ranked(x, np.arange((n - 1) // 2, n // 2 + 1)), axis=0)
+    middle = _ranked(x, np.arange((n - 1) // 2, n // 2 + 1)) if n else x
+    result = np.mean(middle, axis=0)
     return stored(result.reshape(shape) if keepdims else result, out)
 
 
