@@ -3,7 +3,7 @@
 import numpy as np
 
 from .._op import binary, composite, constant, elementwise, unary
-from .._tensor import OPS, assign, detached, wrapped
+from .._tensor import OPS, Tensor, assign, detached, wrapped
 from ._domains import ONE, PAIRS, anything, away_from, booleans, case, distinct, integers, nonzero, positive, real
 
 _NUMBERS = (int, float, bool, complex)
@@ -156,8 +156,8 @@ binary(
 
 
 def _frexp(x):
-    exponent = wrapped(np.frexp(detached(x))[1])
-    return np.ldexp(x, -exponent), exponent
+    exponent = np.frexp(detached(x))[1]
+    return np.ldexp(x, -exponent), wrapped(exponent) if isinstance(x, Tensor) else exponent
 
 
 _BETWEEN_POWERS = away_from(*(sign * 2.0**i for i in range(-4, 3) for sign in (-1, 1)), gap=0.01)
@@ -250,7 +250,7 @@ def clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None):
     return result if out is None else np.positive(result, out=out)
 
 
-OPS[np.clip] = clip
+OPS[np.clip] = _clip.op.public = clip
 
 
 def _finite(g, x):
@@ -279,7 +279,7 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
     return x
 
 
-OPS[np.nan_to_num] = nan_to_num
+OPS[np.nan_to_num] = _nan_to_num.op.public = nan_to_num
 
 # Selection
 
@@ -313,7 +313,7 @@ def where(condition, *branches):
     return _where(condition, *branches)
 
 
-OPS[np.where] = OPS["where"] = where
+OPS[np.where] = OPS["where"] = _where.op.public = where
 
 # Roots of sums of squares, and logarithms of sums of exponentials
 

@@ -8,7 +8,8 @@ from ._domains import ONE, anything, case, nonzero
 from .arithmetic import over
 
 unary(np.real, lambda g: g, on=anything)
-unary(np.imag, lambda g: g * -1j, on=anything)
+# The imaginary part of real numbers is a constant 0.
+unary(np.imag, lambda g, x_dtype: g * (-1j if x_dtype.kind == "c" else 0), on=anything)
 unary(np.conjugate, lambda g: np.conj(g), on=anything)
 
 
