@@ -24,16 +24,16 @@ from ._tape import (
     FORWARD_ONLY,
     MODE,
     Dual,
-    Leaf,
     Mode,
     ModeContext,
     Record,
     next_position,
     replay,
+    root,
 )
 from ._tensor import OPS, Tensor, detached, wrap, wrapped
 from .errors import DeviceError, UnsupportedError
-from .typing import Array, Formula
+from .typing import Array, Formula, Shape
 
 __all__ = ["RULES", "binary", "composite", "constant", "elementwise", "general", "linear", "metadata", "multilinear"]
 __all__ += ["refused", "unary"]
@@ -44,11 +44,12 @@ RULES: dict[str, Op] = {}
 CLASSIFIED: dict[Any, tuple[str, str]] = {}
 """Every function that a row names, to its kind and, for refusals, the reason."""
 
-_FACTS: dict[str, Callable[[Any], Any]] = {
-    "shape": lambda a: getattr(a, "shape", ()),
-    "dtype": lambda a: a.dtype,
-    "device": device_of,
-}
+
+def _shape(a: Any) -> Shape:
+    """Return the shape of an array, or of a Python number."""
+    return getattr(a, "shape", ())
+
+
 _NUMBERS = (float, int, bool, complex)
 _new = object.__new__
 
@@ -105,15 +106,14 @@ class Op:
         self.inputs = ("xs",) if self.variadic else tuple(inputs.split()[: len(self.formulas)])
         self.outputs = tuple(outputs.split())
         # Rules of this package are proven by the sweep; those of users have their shapes checked as they run.
-        self.trusted = all(f is None or f.__module__.startswith("tapegrad.ops") for f in self.formulas)
+        self.trusted = all(f is None or f.__module__.startswith(("tapegrad.ops", "tapegrad._")) for f in self.formulas)
         self.cotangents = ("g",) if len(self.outputs) == 1 else tuple("g" + output for output in self.outputs)
         self.names = tuple(() if f is None else _parameters(f)[len(self.cotangents) :] for f in self.formulas)
         self.defaults: dict[str, Any] = {}
         for formula in filter(None, self.formulas):
             self.defaults |= _defaults(formula)
-        residuals = {*self.outputs, "k", "shapes", "xs", *self.inputs}
-        residuals |= {f"{x}_{fact}" for x in self.inputs for fact in ("shape", "dtype", "device")}
-        self.settings = {name for names in self.names for name in names} - residuals
+        self.sources = self._residual_sources()
+        self.settings = {name for names in self.names for name in names} - set(self.sources)
         self.known = self.settings | set(free.split())
         rules = tuple(
             (f, len(names)) if f is None or len(self.outputs) == 1 else (self._spread_parts(f), 1 + len(names))
@@ -123,7 +123,6 @@ class Op:
         self.many = self.variadic or len(rules) > 2
         self.rules: Any = itertools.repeat(rules[0]) if self.variadic else rules
         self.rule_x, self.rule_y = (*rules, (None, 0), (None, 0))[:2]
-        self.getters = tuple(tuple(self._getter(name) for name in names) for names in self.names)
         self.projects = not self.trusted or kind not in ("linear", "general") or self.variadic
         self.public: Callable[..., Any] = function
 
@@ -137,6 +136,26 @@ class Op:
             return tuple(inspect.signature(self.function).parameters)
         except (TypeError, ValueError):
             return self.inputs + tuple(self.defaults)
+
+    @functools.cached_property
+    def bound(self) -> tuple[str, ...]:
+        """The settings in the order in which arguments after the inputs are bound, then those given by name only."""
+        after = self.parameters[: self.leading] or self.parameters[len(self.inputs) :]
+        return after + tuple(sorted(self.known - set(after)))
+
+    @functools.cached_property
+    def open(self) -> int:
+        """How many settings, from the first, the rule knows: these may be given by position."""
+        return next((i for i, name in enumerate(self.bound) if name not in self.known), len(self.bound))
+
+    def check_settings(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
+        """Raise UnsupportedError for a setting that the rule does not know."""
+        if len(args) > self.open or not self.known.issuperset(kwargs):
+            name = next(name for name in (*self.bound[: len(args)], *kwargs) if name not in self.known)
+            raise UnsupportedError(
+                f"{self.name} of a tracked tensor does not support the argument {name}; "
+                f"its rule knows {', '.join(sorted(self.known)) or 'none'}"
+            )
 
     def _spread_parts(self, formula: Formula) -> Formula:
         """Return `formula`, which takes one cotangent per result, as a function of `Parts`."""
@@ -153,36 +172,33 @@ class Op:
 
     # Residuals
 
-    def _getter(self, name: str) -> Callable[..., Any]:
-        """Return what gives a parameter's value from the input's position, the arrays, the results and the settings."""
-        if name in self.outputs:
-            i = self.outputs.index(name)
-            return lambda k, arrays, outs, settings: outs[i]
-        if name in self.inputs and not self.variadic:
-            i = self.inputs.index(name)
-            return lambda k, arrays, outs, settings: arrays[i]
-        if name == "k":
-            return lambda k, arrays, outs, settings: k
-        if name == "xs":
-            return lambda k, arrays, outs, settings: tuple(arrays)
-        if name == "shapes":
-            return lambda k, arrays, outs, settings: tuple([a.shape for a in arrays])
-        x, _, fact = name.rpartition("_")
-        if x in self.inputs and fact in _FACTS:
-            i, of = self.inputs.index(x), _FACTS[fact]
-            return lambda k, arrays, outs, settings: of(arrays[i])
-        if name in self.defaults:
-            default = self.defaults[name]
-            return lambda k, arrays, outs, settings: settings.get(name, default)
-        return lambda k, arrays, outs, settings: settings[name]
+    def _residual_sources(self) -> dict[str, str]:
+        """Return the expression for every residual in terms of the position `_k`, `_arrays` and `_outs`."""
+        sources = {name: f"_outs[{i}]" for i, name in enumerate(self.outputs)}
+        if self.variadic:
+            return sources | {"k": "_k", "xs": "tuple(_arrays)", "shapes": "tuple([a.shape for a in _arrays])"}
+        for i, x in enumerate(self.inputs):
+            sources |= {x: f"_arrays[{i}]", f"{x}_shape": f"_shape(_arrays[{i}])"}
+            sources |= {f"{x}_dtype": f"_arrays[{i}].dtype", f"{x}_device": f"_device_of(_arrays[{i}])"}
+        return sources
 
-    def residuals(self, k: int, arrays: Sequence[Any], outs: Sequence[Any], settings: dict[str, Any]) -> Any:
-        """Return what the formula for input `k` keeps: nothing, one value, or a tuple of them."""
-        getters = self.getters[0 if self.variadic else k]
-        kept = [get(k, arrays, outs, settings) for get in getters]
+    def collector(self, names: Sequence[str]) -> Callable[..., Any]:
+        """Return a function of `(k, arrays, outs, *settings)` that gives the values of `names`, a tuple unless one.
+
+        It is written out with the settings in its signature, so that Python binds them at full speed.
+        """
+        values = [self.sources.get(name, name) for name in names]
         if len(self.outputs) > 1:
-            kept = [tuple((out.shape, out.dtype) for out in outs), *kept]
-        return tuple(kept) if len(kept) != 1 else kept[0]
+            values = ["tuple([(a.shape, a.dtype) for a in _outs])", *values]
+        signature = "".join(f", {name}=_defaults.get({name!r})" for name in self.bound)
+        source = f"lambda _k, _arrays, _outs{signature}: ({', '.join(values)})"
+        made: Callable[..., Any] = eval(source, {"_defaults": self.defaults, "_shape": _shape, "_device_of": device_of})
+        return made
+
+    @functools.cached_property
+    def collectors(self) -> Any:
+        """The collector of what the formula for each input keeps."""
+        return [self.collector(names) for names in self.names]
 
     def revive(self, record: Record, k: int, saved: Any) -> Any:
         """Return the residuals for input `k` with tensors, tied to their records, in place of arrays."""
@@ -207,7 +223,7 @@ class Op:
 
     # Records
 
-    def fill(self, record: Record, parents: Sequence[Any], arrays: Sequence[Any], out: Any, settings: Any) -> None:
+    def fill(self, record: Record, parents: Sequence[Any], arrays: Sequence[Any], out: Any, call: Any) -> None:
         """Make `record` the record of this op's result `out` on `arrays`."""
         outs = out if len(self.outputs) > 1 else (out,)
         record.op = self
@@ -217,7 +233,12 @@ class Op:
             record.targets = None
         if not self.variadic:
             parents = [None if f is None else p for f, p in zip(self.formulas, parents, strict=True)]
-        kept = [None if p is None else self.residuals(k, arrays, outs, settings) for k, p in enumerate(parents)]
+        args, kwargs = call
+        collectors = itertools.repeat(self.collectors[0]) if self.variadic else self.collectors
+        kept = [
+            None if p is None else collect(k, arrays, outs, *args, **kwargs)
+            for k, (p, collect) in enumerate(zip(parents, collectors, strict=False))
+        ]
         if self.many:
             record.x, record.for_x, record.y, record.for_y = tuple(parents), tuple(kept), None, None
         else:
@@ -242,7 +263,7 @@ class Op:
     def result(self, mode: Mode | None, inputs: Sequence[Any], arrays: Sequence[Any], out: Any, call: Any) -> Any:
         """Return the tensor (or tensors) of the result `out` with a record, and with tangents under `mode`.
 
-        `call` holds the arguments after the inputs, the keywords, and all settings by name.
+        `call` holds the arguments besides the inputs and the keywords.
         """
         recording, levels = mode or Mode()
         parents = [x._record if isinstance(x, Tensor) else None for x in inputs]
@@ -253,7 +274,7 @@ class Op:
         record = Dual() if active else Record()
         if reverse:
             # Parents that have tangents only stay too: residuals are revived from them.
-            self.fill(record, parents, arrays, out, call[2])
+            self.fill(record, parents, arrays, out, call)
             if not any(p is not None for p in record.parents()) and not active:
                 return wrapped(out)
         several = len(self.outputs) > 1
@@ -281,19 +302,13 @@ class Op:
 
     def tangent(self, ts: Sequence[Any], inputs: Sequence[Any], outs: Sequence[Any], call: Any) -> list[Any]:
         """Return the tangents of the results from those of the inputs (None for zero)."""
-        args, kwargs, settings = call
+        args, kwargs = call
         if self.jvp is not None:
-            getters = [self._getter(name) for name in _parameters(self.jvp)[len(ts) :]]
-            made = self.jvp(*ts, *(get(0, inputs, outs, settings) for get in getters))
+            names = _parameters(self.jvp)[len(ts) :]
+            made = self.jvp(*ts, *self._values(self.collector(names), len(names), 0, inputs, outs, call))
             made = list(made) if len(self.outputs) > 1 else [made]
         elif self.kind in ("unary", "binary", "elementwise"):
-            made = [
-                _sum(
-                    f(t, *(get(k, inputs, outs, settings) for get in self.getters[k]))
-                    for k, (f, t) in enumerate(zip(self.formulas, ts, strict=True))
-                    if f is not None and t is not None
-                )
-            ]
+            made = [_sum(self._formula_on(k, (t,), inputs, outs, call) for k, t in enumerate(ts) if t is not None)]
         elif self.kind == "linear":
             full = [zeros(x.shape, outs[0].dtype, x) if t is None else t for t, x in zip(ts, inputs, strict=True)]
             made = [self._call(full, args, kwargs)]
@@ -303,7 +318,7 @@ class Op:
                 _sum(self._call([ts[k] if i == k else x for i, x in enumerate(inputs)], args, kwargs) for k in places)
             ]
         else:
-            made = self._transposed_vjp(ts, inputs, outs, settings)
+            made = self._transposed_vjp(ts, inputs, outs, call)
         return [_fit(t, out) for t, out in zip(made, outs, strict=True)]
 
     def _call(self, inputs: Sequence[Any], args: Sequence[Any], kwargs: dict[str, Any]) -> Any:
@@ -313,22 +328,28 @@ class Op:
             return self.public(*args, *inputs, **kwargs)
         return self.public(list(inputs), *args, **kwargs)
 
-    def _transposed_vjp(
-        self, ts: Sequence[Any], inputs: Sequence[Any], outs: Sequence[Any], settings: Any
-    ) -> list[Any]:
+    def _formula_on(self, k: int, gs: Sequence[Any], inputs: Sequence[Any], outs: Sequence[Any], call: Any) -> Any:
+        """Return the formula for input `k` on the cotangents `gs`, or None where the input has none."""
+        i = 0 if self.variadic else k
+        formula = self.formulas[i]
+        if formula is None:
+            return None
+        return formula(*gs, *self._values(self.collectors[i], len(self.names[i]), k, inputs, outs, call))
+
+    def _values(self, collect: Any, count: int, k: int, inputs: Sequence[Any], outs: Sequence[Any], call: Any) -> Any:
+        """Return the `count` values that a collector gives, as a tuple."""
+        args, kwargs = call
+        several = len(self.outputs) > 1
+        values = collect(k, inputs, outs, *args, **kwargs)
+        return (values,) if count + several == 1 else values[several:]
+
+    def _transposed_vjp(self, ts: Sequence[Any], inputs: Sequence[Any], outs: Sequence[Any], call: Any) -> list[Any]:
         """Return the tangents by transposing the VJP: it is linear in the cotangent, so its own VJP is the JVP."""
         with ModeContext(recording=True):
-            gs = []
-            for out in outs:
-                start = out._array if isinstance(out, Tensor) else out
-                gs.append(wrap(zeros(start.shape, start.dtype, start), Leaf(start.shape, start.dtype)))
+            gs = [wrap(zeros(out.shape, out.dtype, detached(out)), root()) for out in outs]
             seeds = []
             for k, t in enumerate(ts):
-                formula = self.formulas[0 if self.variadic else k]
-                if t is None or formula is None:
-                    continue
-                getters = self.getters[0 if self.variadic else k]
-                h = formula(*gs, *(get(k, inputs, outs, settings) for get in getters))
+                h = None if t is None else self._formula_on(k, gs, inputs, outs, call)
                 if isinstance(h, Tensor) and h._record is not None:
                     seeds.append((h._record, t if isinstance(t, Tensor) else wrap(t)))
             arrived = replay(seeds, [g._record for g in gs if g._record is not None], retain=True, create=True)
@@ -336,7 +357,7 @@ class Op:
 
 
 def _sum(terms: Any) -> Any:
-    return functools.reduce(lambda a, b: a + b, terms)
+    return functools.reduce(lambda a, b: a + b, [term for term in terms if term is not None])
 
 
 def _fit(t: Any, out: Any) -> Any:
@@ -448,7 +469,7 @@ def _unary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
             result._record = None
             return result
         if mode_of() is not None:
-            return op.result(mode_of(), (x,), (a,), out, ((), {}, {}))
+            return op.result(mode_of(), (x,), (a,), out, ((), {}))
         made = _new(Record)
         made.op = op
         made.x = parent
@@ -486,7 +507,7 @@ def _binary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
         if p is None and q is None:
             return wrap(out) if isinstance(x, Tensor) or isinstance(y, Tensor) else out
         if mode_of() is not None:
-            return op.result(mode_of(), (x, y), (a, b), out, ((), {}, {}))
+            return op.result(mode_of(), (x, y), (a, b), out, ((), {}))
         result = _new(Tensor)
         result._array = out
         result._record = made = _new(Record)
@@ -521,8 +542,6 @@ def _binary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
 def _one(op: Op) -> Callable[..., Any]:
     """Return the recorder of a function of one array with settings."""
     function = op.function
-    names = op.names[0]
-    getters = op.getters[0]
     mode_of = MODE.get
 
     def record(*args: Any, **kwargs: Any) -> Any:
@@ -530,37 +549,25 @@ def _one(op: Op) -> Callable[..., Any]:
             args, kwargs = _positional(op, args, kwargs)
         x = args[0]
         rest: Sequence[Any] = args[1:]
-        if not isinstance(x, Tensor):
-            return function(x, *_settings(op, rest, kwargs), **kwargs)
-        a = x._array
-        settings = kwargs
         if rest or kwargs:
             rest = _settings(op, rest, kwargs)
-            out = function(a, *rest, **kwargs)
-        else:
-            out = function(a)
+        if not isinstance(x, Tensor):
+            return function(x, *rest, **kwargs)
+        a = x._array
+        out = function(a, *rest, **kwargs)
         parent = x._record
         if parent is None:
             return wrapped(out)
-        if rest:
-            settings = dict(zip(op.parameters[1:], rest, strict=False)) | kwargs
-        if settings:
-            _check_known(op, settings)
+        if rest or kwargs:
+            op.check_settings(rest, kwargs)
         mode = mode_of()
         if mode is not None:
-            return op.result(mode, (x,), (a,), out, (rest, kwargs, settings))
+            return op.result(mode, (x,), (a,), out, (rest, kwargs))
         made = _new(Record)
         made.op = op
         made.x = parent
         made.y = made.for_y = None
-        outs = (out,)
-        if not names:
-            made.for_x = None
-        elif len(getters) == 1:
-            made.for_x = getters[0](0, (a,), outs, settings)
-        else:
-            arrays = (a,)
-            made.for_x = tuple([get(0, arrays, outs, settings) for get in getters])
+        made.for_x = op.collectors[0](0, (a,), (out,), *rest, **kwargs)
         made.targets = op.targets((a,), out) if op.projects or a.dtype is not out.dtype else None
         made.position = next_position()
         result = _new(Tensor)
@@ -605,18 +612,14 @@ def _any(op: Op) -> Callable[..., Any]:
             return out
         if not any(p is not None and f is not None for p, f in zip(parents, op.each_formula, strict=False)):
             return wrapped(out)
-        settings = kwargs
-        if rest:
-            names = op.parameters[:leading] if leading else op.parameters[count:]
-            settings = dict(zip(names, rest, strict=False)) | kwargs
-        _check_known(op, settings)
+        op.check_settings(rest, kwargs)
         if op.variadic:
             arrays = [as_array(a) if type(a) in _NUMBERS else a for a in arrays]
         mode = MODE.get()
         if mode is not None or several:
-            return op.result(mode, inputs, arrays, out, (rest, kwargs, settings))
+            return op.result(mode, inputs, arrays, out, (rest, kwargs))
         made = _new(Record)
-        op.fill(made, parents, arrays, out, settings)
+        op.fill(made, parents, arrays, out, (rest, kwargs))
         return wrap(out, made)
 
     return record
@@ -625,15 +628,6 @@ def _any(op: Op) -> Callable[..., Any]:
 def _constant(x: Any) -> Any:
     """Return an input that is no tensor as what the function and its rule take."""
     return x if type(x) in _NUMBERS or x is None or is_array(x) else _operand(x)
-
-
-def _check_known(op: Op, settings: dict[str, Any]) -> None:
-    for name in settings:
-        if name not in op.known:
-            raise UnsupportedError(
-                f"{op.name} of a tracked tensor does not support the argument {name}; "
-                f"its rule knows {', '.join(sorted(op.known)) or 'none'}"
-            )
 
 
 def _positional(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -89,6 +89,13 @@ class Dual(Record):
         self.tangents: dict[Level, Any] = {}
 
 
+def root() -> Dual:
+    """Return a record without an op, at the next position: a reverse mode of its own starts there."""
+    record = Dual()
+    record.position = next_position()
+    return record
+
+
 class Level:
     """One forward-mode differentiation in progress; records hold their tangents under it."""
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from ._array import DIFFERENTIABLE, zeros
 from ._op import linear
-from ._tape import FORWARD_ONLY, LEAF, MODE, Dual, Level, Mode, ModeContext, Record, differentiable, next_position
+from ._tape import FORWARD_ONLY, LEAF, MODE, Dual, Level, Mode, ModeContext, Record, differentiable, root
 from ._tensor import Tensor, as_tensor, run_replay, seed_for, wrap
 from ._tree import leaves, map_leaves, unflatten
 from .errors import DtypeError, HistoryError, ShapeError
@@ -43,11 +43,10 @@ def _fresh(tensor: Tensor) -> Tensor:
     """Return an alias of `tensor` that starts a reverse mode of its own, linked to what it is an alias of."""
     linked: Record | None = alias(tensor)._record
     if linked is None or linked.position < LEAF:
-        root = Dual()
-        root.position = next_position()
+        start = root()
         if isinstance(linked, Dual):
-            root.tangents = linked.tangents
-        linked = root
+            start.tangents = linked.tangents
+        linked = start
     return wrap(tensor._array, linked)
 
 

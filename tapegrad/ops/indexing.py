@@ -98,7 +98,7 @@ def _recorded_getitem(x: Tensor, index: Any) -> Tensor:
         return result
     op = getitem.op
     if MODE.get() is not None:
-        return op.result(MODE.get(), (x,), (a,), out, ((index,), {}, {"index": index}))
+        return op.result(MODE.get(), (x,), (a,), out, ((index,), {}))
     result._record = made = _new(Record)
     made.op = op
     made.x = parent
@@ -163,7 +163,7 @@ def _recorded_assign(target: Tensor, value: Any, index: Any) -> Tensor:
     array[index] = v
     if target._record is None and not (isinstance(value, Tensor) and value._record is not None):
         return wrap(array)
-    return assign.op.result(MODE.get(), (target, value), (array, v), array, ((index,), {}, {"index": index}))
+    return assign.op.result(MODE.get(), (target, value), (array, v), array, ((index,), {}))
 
 
 OPS["assign"] = _recorded_assign
