@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from .._array import as_array, is_array
+from .._array import as_array, is_array, library
 from .._op import CLASSIFIED
 from .._tape import project
 from .._tensor import OPS, Tensor, assign, detached
@@ -103,12 +103,15 @@ def conj(x: Any) -> Any:
 
 def constant(value: ArrayLike, x: Any, dtype: DtypeLike = None) -> Array:
     """Return the values of `value` as an array in the library, and on the device, of `x`."""
-    return as_array(detached(value), dtype, like=detached(x))
+    value, x = detached(value), detached(x)
+    if type(value) is not type(x):
+        value = library(x).asarray(value)
+    return value if dtype is None or value.dtype == dtype else value.astype(dtype)
 
 
 def operand(value: ArrayLike, x: Any = None) -> Any:
     """Return tensors and arrays as they are, and sequences and numbers as arrays that can be combined with `x`."""
-    return value if isinstance(value, Tensor) or is_array(value) else as_array(value, like=detached(x))
+    return value if isinstance(value, Tensor) or is_array(value) else as_array(library(detached(x)).asarray(value))
 
 
 def stored(result: Any, out: Any) -> Any:

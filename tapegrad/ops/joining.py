@@ -7,6 +7,7 @@ import operator
 
 import numpy as np
 
+from .._array import is_array
 from .._op import composite, linear
 from .._tensor import OPS, Tensor, detached
 from ._algebra import along, constant, instead, operand
@@ -45,9 +46,9 @@ concatenated = linear(
 
 
 def _like_tensors(xs):
-    """Return the list of `xs` with everything that is neither tensor nor array as an array beside the tensors."""
+    """Return the list of `xs` with numbers and sequences as arrays that can be joined with the others."""
     xs = list(xs)
-    first = next((x for x in xs if isinstance(x, Tensor)), None)
+    first = next((x for x in xs if isinstance(x, Tensor) or is_array(x)), None)
     return [operand(x, first) for x in xs]
 
 
@@ -309,7 +310,7 @@ composite(
         case((2, 3), args=(1, 5.0)),
         case((2, 3), args=(1, [1.0, 2.0]), axis=1),
         case((2, 3), args=([1], [[1.0], [2.0]]), axis=1),
-        case((2, 3), args=(-1, np.ones((2, 3))), axis=0),
+        case((2, 3), args=(-1, [[1.0, 2.0, 3.0]] * 2), axis=0),
         case((4,), args=([2, 0, 2], [1.0, 2.0, 3.0])),
         case((2, 3), args=(slice(0, 2), 7.0), axis=1),
         case((3,), args=([], [])),

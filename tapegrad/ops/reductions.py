@@ -179,12 +179,12 @@ def recurrence(a, b, axis):
     """
     n = b.shape[axis]
     if n < 2:
-        return b
+        return b.astype(np.result_type(a.dtype, b.dtype))
     even, odd = along(axis, slice(0, None, 2)), along(axis, slice(1, None, 2))
     paired, later = along(axis, slice(0, n // 2)), along(axis, slice(1, None))
     a_even, a_odd, b_even, b_odd = a[even], a[odd], b[even], b[odd]
     at_odd = recurrence(a_odd * a_even[paired], a_odd * b_even[paired] + b_odd, axis)
-    s = np.empty_like(b)
+    s = np.empty_like(b, dtype=at_odd.dtype)
     s[odd] = at_odd
     s[along(axis, 0)] = b[along(axis, 0)]
     s[along(axis, slice(2, None, 2))] = a_even[later] * at_odd[along(axis, slice(0, (n - 1) // 2))] + b_even[later]
@@ -413,7 +413,7 @@ _variance = general(
             case((4, 3), keepdims=True, ddof=0.5),
             case((4, 3), axis=1, correction=1),
             case((2, 3), axis=1, where=MASK),
-            case((2, 3), axis=0, keepdims=True, mean=np.full((1, 3), 0.25)),
+            case((2, 3), axis=0, keepdims=True, mean=[[0.25, 0.5, -0.25]]),
             case((4, 3), dtype="complex128"),
         ]
     ),
@@ -429,8 +429,8 @@ def _var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tr
     if where is True and mean is None:
         return stored(typed(_variance(a, axis=axis, ddof=ddof, keepdims=keepdims), dtype), out)
     if mean is None:
-        mean = np.mean(a, axis=axis, keepdims=True, where=where)
-    deviation = a - mean
+        mean = _mean(a, axis=axis, keepdims=True, where=where)
+    deviation = a - operand(mean, a)
     square = np.real(deviation * np.conj(deviation)) if deviation.dtype.kind == "c" else deviation * deviation
     total, size = _sum_and_size(square, axis, keepdims, where)
     return stored(typed(total / np.maximum(size - ddof, 0), dtype or square.dtype), out)
@@ -496,10 +496,10 @@ composite(
     on=positive.and_complex(),
     cases=[
         *AXES,
-        case((2, 3), axis=1, weights=np.array([1.0, 2.0, 0.5])),
-        case((2, 3), weights=np.array([[1.0, 2.0, 0.5], [1.0, 0.0, 3.0]])),
-        case((2, 3), axis=0, weights=np.array([1.0, 2.0]), keepdims=True),
-        case((2, 3, 4), axis=(2, 0), weights=np.arange(1.0, 9).reshape(4, 2)),
+        case((2, 3), axis=1, weights=[1.0, 2.0, 0.5]),
+        case((2, 3), weights=[[1.0, 2.0, 0.5], [1.0, 0.0, 3.0]]),
+        case((2, 3), axis=0, weights=[1.0, 2.0], keepdims=True),
+        case((2, 3, 4), axis=(2, 0), weights=[[1.0, 2.0], [3.0, 4.0], [5.0, 6.0], [7.0, 8.0]]),
     ],
 )
 
@@ -523,7 +523,7 @@ def _cov(m, y=None, rowvar=True, bias=False, ddof=None, fweights=None, aweights=
     w = _as_weights(fweights, "fweights", x)
     aw = _as_weights(aweights, "aweights", x)
     w = aw if w is None else w if aw is None else w * aw
-    mean, total = np.average(x, axis=1, weights=w, returned=True)
+    mean, total = _average(x, axis=1, weights=w, returned=True)
     if w is None:
         freedom = x.shape[1] - ddof
     else:
@@ -582,9 +582,9 @@ composite(
         case((2, 4), (2, 4)),
         case((4, 2), (4, 2), rowvar=False, bias=True),
         case((2, 4), ddof=0),
-        case((2, 4), fweights=np.array([1, 2, 0, 3])),
-        case((2, 4), aweights=np.array([1.0, 2.0, 0.5, 1.0])),
-        case((2, 4), fweights=np.array([1, 2, 1, 3]), aweights=np.array([1.0, 2.0, 0.5, 1.0]), ddof=2),
+        case((2, 4), fweights=[1, 2, 0, 3]),
+        case((2, 4), aweights=[1.0, 2.0, 0.5, 1.0]),
+        case((2, 4), fweights=[1, 2, 1, 3], aweights=[1.0, 2.0, 0.5, 1.0], ddof=2),
         case((2, 4), dtype="complex128"),
     ],
 )
@@ -823,11 +823,11 @@ def _quantile_cases(scale):
         case((5, 2), args=(0.4 * scale,), axis=0, keepdims=True),
         case((3, 2, 3), args=([0.0, 1.0 * scale],), axis=(0, -1), keepdims=True),
         case((3, 2), args=(0.25 * scale,), axis=()),
-        case((5,), args=(0.4 * scale,), method="inverted_cdf", weights=np.array([1.0, 0.0, 2.0, 1.0, 3.0])),
+        case((5,), args=(0.4 * scale,), method="inverted_cdf", weights=[1.0, 0.0, 2.0, 1.0, 3.0]),
     ]
 
 
-_WEIGHTED = {"axis": 1, "method": "inverted_cdf", "weights": np.array([1.0, 2.0, 0.5])}
+_WEIGHTED = {"axis": 1, "method": "inverted_cdf", "weights": [1.0, 2.0, 0.5]}
 for _function, _percent, _scale in ((np.quantile, False, 1), (np.percentile, True, 100)):
     composite(
         _function,
@@ -956,7 +956,7 @@ _variance_of_numbers = general(
             case((2, 3, 2), axis=(0, 2), ddof=0.5),
             case((4, 3), axis=0, correction=1, on=anything),
             case((2, 6), axis=1, where=np.array([True, True, False, True, True, True])),
-            case((4, 3), axis=0, keepdims=True, mean=np.full((1, 3), 0.25)),
+            case((4, 3), axis=0, keepdims=True, mean=[[0.25, 0.5, -0.25]]),
         ]
     ),
 )
@@ -1030,8 +1030,8 @@ composite(
         case((4, 2), axis=0, n=2),
         case((2, 3), n=3),
         case((2, 3), n=0),
-        case((2, 3), prepend=0.5, append=np.ones((2, 2))),
-        case((2, 3), axis=0, prepend=np.ones((1, 3))),
+        case((2, 3), prepend=0.5, append=[[1.0, 2.0], [3.0, 4.0]]),
+        case((2, 3), axis=0, prepend=[[1.0, 2.0, 3.0]]),
         case((0,)),
     ],
 )
@@ -1142,8 +1142,8 @@ composite(
         case((3, 4)),
         case((3, 4), args=(0.5,), axis=1),
         case((3, 4), args=(0.5, 2.0), edge_order=2),
-        case((3, 4), args=(np.array([0.0, 1.0, 3.0]), 0.5), edge_order=1),
-        case((3, 4), args=(np.array([0.0, 1.0, 3.0, 3.5]),), axis=-1, edge_order=2),
+        case((3, 4), args=([0.0, 1.0, 3.0], 0.5), edge_order=1),
+        case((3, 4), args=([0.0, 1.0, 3.0, 3.5],), axis=-1, edge_order=2),
         case((3, 4), axis=(1, 0)),
     ],
 )
@@ -1152,7 +1152,7 @@ composite(
 def _trapezoid(y, x=None, dx=1.0, axis=-1):
     y = operand(y, x if isinstance(x, Tensor) else dx)
     axis = operator.index(axis) % y.ndim
-    widths = dx
+    widths = dx if np.ndim(dx) == 0 else operand(dx, y)
     if x is not None:
         x = operand(x, y)
         widths = x[1:] - x[:-1] if x.ndim == 1 else _diff(x, axis=axis)
@@ -1171,6 +1171,6 @@ composite(
         case((2, 3), (3,)),
         case((3, 2), (3,), axis=0),
         case((2, 3), (2, 3)),
-        case((3,), dx=np.array([0.5, 1.5])),
+        case((3,), dx=[0.5, 1.5]),
     ],
 )

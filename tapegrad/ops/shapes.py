@@ -12,7 +12,7 @@ from .._op import constant as constants
 from .._tensor import OPS, Tensor, assign, detached, wrapped
 from ..errors import UnsupportedError
 from ._algebra import along, backwards, constant, count, instead, operand, unbroadcast
-from ._domains import anything, case, distinct
+from ._domains import anything, case, distinct, real
 
 MATRICES = [case((2, 3)), case((3, 2, 3)), case((2, 0))]
 
@@ -66,7 +66,7 @@ composite(
     np.ravel,
     _ravel,
     on=anything,
-    cases=[case((2, 3)), *(case((2, 3), order=o) for o in "CFAK"), case((0, 2)), case(())],
+    cases=[case((2, 3)), *(case((2, 3), order=o) for o in "CFA"), case((0, 2)), case(())],
 )
 
 linear(
@@ -308,7 +308,7 @@ def _resize(a, new_shape):
         raise ValueError("all elements of `new_shape` must be non-negative")
     flat, size = a.reshape(-1), count(new_shape, None)
     if flat.size == 0 or size == 0:
-        return np.zeros_like(a, shape=new_shape)
+        return flat[:0].reshape(new_shape) if size == 0 else np.zeros_like(a, shape=new_shape)
     repeats = -(-size // flat.size)
     return np.broadcast_to(flat, (repeats, flat.size)).reshape(-1)[:size].reshape(new_shape)
 
@@ -411,7 +411,7 @@ def _vander(x, N=None, increasing=False):  # noqa: N803 - NumPy's name
     n = x.shape[0] if N is None else operator.index(N)
     x = x.astype(np.promote_types(x.dtype, int))
     if n == 0:
-        return np.zeros_like(x, shape=(x.shape[0], 0))
+        return np.broadcast_to(x[:, None], (x.shape[0], 0))
     ones = np.ones_like(detached(x), shape=(x.shape[0], 1))
     factors = [ones, np.broadcast_to(x[:, None], (x.shape[0], n - 1))]
     powers = np.cumprod(np.concatenate(factors, axis=1), axis=1)
@@ -685,9 +685,9 @@ composite(
 
 
 def _full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, device=None):
-    a = detached(a)
     if not isinstance(fill_value, Tensor):
-        return wrapped(np.full_like(a, fill_value, dtype=dtype, shape=shape))
+        made = np.full_like(detached(a), fill_value, dtype=dtype, shape=shape)
+        return wrapped(made) if isinstance(a, Tensor) else made
     shape = a.shape if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
     return np.broadcast_to(fill_value.astype(a.dtype if dtype is None else dtype), shape)
 
@@ -695,7 +695,7 @@ def _full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, 
 composite(
     np.full_like,
     _full_like,
-    on=anything,
+    on=(anything, real),
     cases=[case((2, 3), ()), case((2,), (), shape=(3, 2)), case((2, 3), (3,), dtype="complex128")],
 )
 constants(np.zeros_like, np.ones_like, np.empty_like)
