@@ -278,9 +278,7 @@ class Op:
             if not any(p is not None for p in record.parents()) and not active:
                 return wrapped(out)
         several = len(self.outputs) > 1
-        records = [_part(record, i) if reverse else Dual() for i in range(len(out))] if several else [record]
-        if several and active and reverse:
-            records = [_dual_part(part) for part in records]
+        records = [_part(record, i) for i in range(len(out))] if several else [record]
         results = [wrap(a, r) for a, r in zip(out if several else (out,), records, strict=True)]
         for level in active:
             outer = levels[: levels.index(level)]
@@ -292,6 +290,8 @@ class Op:
                     (out if several else (out,)) if raw else results,
                     call,
                 )
+            if several:
+                record.tangents[level] = tangents  # type: ignore[attr-defined]
             for part, tangent in zip(records, tangents, strict=True):
                 part.tangents[level] = tangent  # type: ignore[attr-defined]
         if not several:
@@ -391,16 +391,17 @@ def _part_op(i: int) -> Op:
 
 
 def _part(record: Record, i: int) -> Record:
+    """Return a record of the i-th result of `record`, with its tangents."""
     part = Record()
-    part.op, part.x, part.position = _part_op(i), record, next_position()
+    if type(record) is Dual:
+        part = Dual()
+        part.tangents = {level: tangents[i] for level, tangents in record.tangents.items()}
     part.y = part.for_x = part.for_y = part.targets = None
+    if record.op is None:
+        part.op, part.x, part.position = None, None, FORWARD_ONLY
+    else:
+        part.op, part.x, part.position = _part_op(i), record, next_position()
     return part
-
-
-def _dual_part(part: Record) -> Dual:
-    dual = Dual()
-    dual.op, dual.x, dual.position = part.op, part.x, part.position
-    return dual
 
 
 # Recorders
