@@ -116,6 +116,7 @@ def operand(value: ArrayLike, x: Any = None) -> Any:
 
 def stored(result: Any, out: Any) -> Any:
     """Return `result`, written to `out` first unless that is None."""
+    out = out[0] if isinstance(out, tuple) else out
     if out is None:
         return result
     if isinstance(out, Tensor):

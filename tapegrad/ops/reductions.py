@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import builtins
 import operator
 import warnings
 
 import numpy as np
 
-from .._array import accumulation_dtype
-from .._op import composite, general, linear, unary
-from .._tensor import OPS, Tensor, detached
+from .._array import accumulation_dtype, is_array, to_host
+from .._op import CLASSIFIED, composite, general, linear, unary
+from .._tensor import OPS, Tensor, assign, detached, wrapped
 from ._algebra import (
     T,
     along,
@@ -24,7 +25,8 @@ from ._algebra import (
     spread,
     stored,
 )
-from ._domains import anything, case, distinct, positive
+from ._domains import anything, case, distinct, positive, real
+from .indexing import ungetitem
 
 AXES = [
     case(()),
@@ -1174,3 +1176,270 @@ composite(
         case((3,), dx=[0.5, 1.5]),
     ],
 )
+
+
+# Histograms
+
+_counted = linear(
+    lambda weights, places, size: np.bincount(places, weights, size),
+    lambda g, places: g[places],
+    inputs="weights",
+    free="size",
+    name="bincount",
+    on=real,
+    cases=[case((5,), args=(np.array([0, 2, 2, 1, 5]), 4))],
+)
+
+
+def _bincount(x, /, weights=None, minlength=0):
+    if not isinstance(weights, Tensor):
+        return wrapped(np.bincount(detached(x), weights, minlength))
+    places = constant(x, weights)
+    if weights.shape != places.shape:
+        raise ValueError("The weights and list don't have the same length.")
+    return _counted(weights, places, minlength)
+
+
+OPS[np.bincount] = _bincount
+CLASSIFIED[np.bincount] = ("linear", "")
+
+
+def _as_tensors(result, *args):
+    """Return `result` as a tensor if any of the arguments is one."""
+    return wrapped(result) if any(isinstance(x, Tensor) for x in args) else result
+
+
+def _shares_of(found, g):
+    """Return how far along each of evenly spaced edges is, from 0 to 1."""
+    return constant(np.linspace(0.0, 1.0, found.shape[0]), g, g.dtype)
+
+
+# Edges as NumPy rounds them, which bins were counted by.
+_evenly = general(
+    lambda low, high, found: found,
+    "low high",
+    "out",
+    [
+        lambda g, found: np.sum(g * (1 - _shares_of(found, g))),
+        lambda g, found: np.sum(g * _shares_of(found, g)),
+    ],
+    name="bin edges",
+)
+
+
+def _edges(x, bins, limits, found):
+    """Return the edges `found` of bins, as a tensor where they depend on the tracked numbers `x` or bins."""
+    if isinstance(bins, Tensor):
+        return bins
+    if limits is not None or np.ndim(bins) or not isinstance(x, Tensor) or not x.size:
+        return _as_tensors(found, x)
+    return _evenly(np.min(x), np.max(x), found)
+
+
+def _places(x, edges):
+    """Return the bin of each number, and whether there is one; the last bin includes its upper edge."""
+    places = np.searchsorted(edges, x, side="right") - 1
+    places = places - ((places == edges.shape[0] - 1) & (x == edges[-1]))
+    return places, (places >= 0) & (places < edges.shape[0] - 1)
+
+
+def _weighed(weights, places, inside, size):
+    """Return the sum of the weights in each of `size` bins, in the dtype of the weights."""
+    places, weights = places[inside], weights[inside]
+    if weights.dtype.kind == "c":
+        total = _counted(np.real(weights), places, size) + 1j * _counted(np.imag(weights), places, size)
+    else:
+        total = _counted(weights, places, size)
+    return typed(total, weights.dtype)
+
+
+def _histogram(a, bins=10, range=None, density=None, weights=None):
+    x, w = detached(operand(a)), detached(weights)
+    counts, found = np.histogram(x, detached(bins), range, weights=w)
+    edges = _edges(a, bins, range, found)
+    if isinstance(weights, Tensor):
+        if weights.shape != x.shape:
+            raise ValueError("weights should have the same shape as a.")
+        counts = _weighed(weights.reshape(-1), *_places(x.reshape(-1), found), counts.shape[0])
+    if density:
+        counts = counts / typed(edges[1:] - edges[:-1], float) / np.sum(counts)
+    return _as_tensors(counts, a), edges
+
+
+def _histogram_bin_edges(a, bins=10, range=None, weights=None):
+    found = np.histogram_bin_edges(detached(operand(a)), detached(bins), range, detached(weights))
+    return _edges(a, bins, range, found)
+
+
+def _histogramdd(sample, bins=10, range=None, density=None, weights=None):
+    if isinstance(sample, Tensor) or (is_array(sample) and sample.ndim == 2):
+        columns = [sample[:, i] for i in builtins.range(sample.shape[1])]
+    else:
+        columns = [operand(x) for x in sample]
+    bare = [detached(x) for x in columns]
+    bins = [bins] * len(columns) if np.ndim(bins) == 0 else list(bins)
+    counts, found = np.histogramdd(
+        np.stack(bare, axis=1), [detached(b) for b in bins], range, weights=detached(weights)
+    )
+    limits = [None] * len(columns) if range is None else range
+    edges = tuple(_edges(*each) for each in zip(columns, bins, limits, found, strict=True))
+    if isinstance(weights, Tensor):
+        flat, inside = 0, True
+        for x, e in zip(bare, found, strict=True):
+            places, within = _places(x, e)
+            flat, inside = flat * (e.shape[0] - 1) + places, inside & within
+        counts = _weighed(weights, flat, inside, counts.size).reshape(counts.shape)
+        counts = typed(counts, float) if counts.dtype.kind != "c" else counts
+    if density:
+        total = np.sum(counts)
+        for i, e in enumerate(edges):
+            widths = e[1:] - e[:-1]
+            counts = counts / widths.reshape([-1 if k == i else 1 for k in builtins.range(len(edges))])
+        counts = counts / total
+    return _as_tensors(counts, *columns), edges
+
+
+def _histogram2d(x, y, bins=10, range=None, density=None, weights=None):
+    if np.ndim(bins) == 1 and len(bins) not in (1, 2):
+        bins = [bins, bins]
+    elif np.ndim(bins) == 1 and len(bins) == 1:
+        bins = [bins[0], bins[0]]
+    counts, (first, second) = _histogramdd([operand(x), operand(y)], bins, range, density, weights)
+    return counts, first, second
+
+
+composite(np.histogram, _histogram, on=distinct, cases=[case((6,), args=(4,)), case((2, 3), args=(3,), density=True)])
+composite(
+    np.histogram_bin_edges, _histogram_bin_edges, on=distinct, cases=[case((6,), args=(4,)), case((2, 9), bins="sqrt")]
+)
+composite(
+    np.histogramdd,
+    _histogramdd,
+    on=distinct,
+    cases=[case((6, 2), args=(3,)), case((6, 2), args=([2, 3],), density=True)],
+)
+composite(
+    np.histogram2d, _histogram2d, on=distinct, cases=[case((6,), (6,), args=(3,)), case((4,), (4,), args=([2, 3],))]
+)
+
+
+# Methods of ufuncs
+
+
+def _method(ufunc, name, run):
+    OPS[ufunc, name] = run
+    CLASSIFIED[ufunc, name] = ("composite", "")
+
+
+def _reduction(function):
+    def reduce(array, axis=0, dtype=None, out=None, keepdims=False, **options):
+        typing = {} if dtype is None else {"dtype": dtype}
+        return stored(function(array, axis=axis, keepdims=keepdims, **typing, **options), out)
+
+    return reduce
+
+
+def _scan(function):
+    def accumulate(array, axis=0, dtype=None, out=None):
+        return stored(function(typed(array, dtype), axis=operator.index(axis) % array.ndim), out)
+
+    return accumulate
+
+
+def _level(out, axis):
+    """Return, as numbers, where a running extremum is what it was one place before."""
+    return np.concatenate(
+        [
+            np.zeros_like(_cut(out, axis, 0, 1)),
+            (_cut(out, axis, 1, None) == _cut(out, axis, None, -1)).astype(out.dtype),
+        ],
+        axis=axis,
+    )
+
+
+def _running_share(g, x, out, axis):
+    """Return each cotangent divided evenly among the entries so far that equal the extremum so far."""
+    out, x = detached(out), detached(x)
+    chosen = (x == out) | (x != x)
+    level = _level(out, axis)
+    ties = recurrence(level, chosen.astype(out.dtype), axis=axis)
+    return np.where(chosen, _recur_backwards(g / (ties + (ties == 0)), level, axis), 0)
+
+
+for _ufunc, _reduced in ((np.add, _sum), (np.multiply, _prod), (np.maximum, OPS[np.max]), (np.minimum, OPS[np.min])):
+    _method(_ufunc, "reduce", _reduction(_reduced))
+_method(np.fmax, "reduce", _reduction(OPS[np.nanmax]))
+_method(np.fmin, "reduce", _reduction(OPS[np.nanmin]))
+_method(np.add, "accumulate", _scan(_cumsum))
+_method(np.multiply, "accumulate", _scan(_cumprod))
+for _ufunc in (np.maximum, np.minimum):
+    _running = general(
+        lambda x, axis, ufunc=_ufunc: ufunc.accumulate(x, axis=axis),
+        "x",
+        "out",
+        lambda g, x, out, axis: _running_share(g, x, out, axis),
+        name=f"{_ufunc.__name__}.accumulate",
+        on=distinct,
+        cases=[case((6,), axis=0), case((2, 5), axis=1), case((0, 2), axis=0)],
+    )
+    _method(_ufunc, "accumulate", _scan(_running))
+
+
+def segments(x, starts, axis):
+    """Return np.add.reduceat."""
+    return np.add.reduceat(x, starts, axis=axis)
+
+
+def _unsegment(g, x_shape, starts, axis):
+    """Return each cotangent at all places of its segment."""
+    ends = [*starts[1:], x_shape[axis]]
+    lengths = [max(end - start, 1) for start, end in zip(starts, ends, strict=True)]
+    places = [start + i for start, n in zip(starts, lengths, strict=True) for i in builtins.range(n)]
+    return ungetitem(np.repeat(g, lengths, axis=axis), x_shape, along(axis, np.asarray(places, np.intp)))
+
+
+segments = linear(
+    segments,
+    lambda g, x_shape, starts, axis: _unsegment(g, x_shape, starts, axis),
+    name="add.reduceat",
+    on=anything,
+    cases=[
+        case((6,), args=([0, 2, 3],), axis=0),
+        case((6,), args=([4, 1, 1, 5],), axis=0),
+        case((2, 5), args=([0, 3],), axis=1),
+    ],
+)
+
+
+def _reduceat(array, indices, axis=0, dtype=None, out=None):
+    starts = to_host(detached(operand(indices))).tolist()
+    return stored(segments(typed(array, dtype), starts, axis=operator.index(axis) % array.ndim), out)
+
+
+_method(np.add, "reduceat", _reduceat)
+
+
+def _outer(ufunc):
+    def outer(a, b, **options):
+        a, b = operand(a, b), operand(b, a)
+        return ufunc(a.reshape(*a.shape, *(1 for _ in b.shape)), b, **options)
+
+    return outer
+
+
+for _ufunc in {f for f in vars(np).values() if isinstance(f, np.ufunc) and f.nin == 2 and f.signature is None}:
+    if (_ufunc, "outer") not in OPS:
+        _method(_ufunc, "outer", _outer(_ufunc))
+
+
+def _add_at(sign):
+    def at(a, indices, b):
+        indices = tuple(detached(i) for i in indices) if isinstance(indices, tuple) else detached(indices)
+        b = np.broadcast_to(operand(b, a), a[indices].shape)
+        assign(a, a + ungetitem(b if sign > 0 else -b, a.shape, indices), ...)
+
+    return at
+
+
+_method(np.add, "at", _add_at(1))
+_method(np.subtract, "at", _add_at(-1))
