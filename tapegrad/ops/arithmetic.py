@@ -4,6 +4,7 @@ import numpy as np
 
 from .._op import binary, composite, constant, elementwise, unary
 from .._tensor import OPS, Tensor, assign, detached, wrapped
+from ._algebra import instead, stored
 from ._domains import ONE, PAIRS, anything, away_from, booleans, case, distinct, integers, nonzero, positive, real
 
 _NUMBERS = (int, float, bool, complex)
@@ -120,6 +121,7 @@ binary(
     on=away_from(0.0),
     cases=[*PAIRS, case((3,), args=(-2.0,))],
 )
+binary(np.nextafter, lambda g: g, None, on=real)
 binary(np.heaviside, None, lambda g, x: g * (x == 0), on=(integers(-1, 2), real), cases=PAIRS)
 
 # Remainders: x = q y + out with an integer q, whose derivative is 0. Here q is what NumPy's remainder took it for:
@@ -247,10 +249,10 @@ def clip(a, a_min=None, a_max=None, out=None, *, min=None, max=None):
     if (min is not None or max is not None) and (a_min is not None or a_max is not None):
         raise ValueError("got both `a_min` or `a_max` and `min` or `max`, expected one pair of names")
     result = _clip(a, a_min if min is None else min, a_max if max is None else max)
-    return result if out is None else np.positive(result, out=out)
+    return stored(result, out)
 
 
-OPS[np.clip] = _clip.op.public = clip
+instead(clip, _clip, np.clip)
 
 
 def _finite(g, x):
@@ -279,7 +281,7 @@ def nan_to_num(x, copy=True, nan=0.0, posinf=None, neginf=None):
     return x
 
 
-OPS[np.nan_to_num] = _nan_to_num.op.public = nan_to_num
+instead(nan_to_num, _nan_to_num, np.nan_to_num)
 
 # Selection
 
@@ -313,7 +315,7 @@ def where(condition, *branches):
     return _where(condition, *branches)
 
 
-OPS[np.where] = OPS["where"] = _where.op.public = where
+OPS["where"] = instead(where, _where, np.where)
 
 # Roots of sums of squares, and logarithms of sums of exponentials
 

@@ -2,11 +2,69 @@
 
 import numpy as np
 
-from .._op import constant, metadata
+from .._op import CLASSIFIED, constant, metadata, refused
+from .._tensor import OPS
 
-constant(np.bitwise_and, np.bitwise_or, np.bitwise_xor)
-constant(np.left_shift, np.right_shift, np.invert)
-constant(np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal)
-constant(np.logical_not, np.logical_and, np.logical_or, np.logical_xor)
-constant(np.isnan, np.isinf, np.isfinite)
-metadata(np.shape, np.ndim, np.size, np.result_type)
+# Results that take a finite number of values: truths, bits, counts, positions. (Rounding stands with arithmetic.)
+
+_TRUTHS = [
+    np.equal, np.not_equal, np.less, np.less_equal, np.greater, np.greater_equal,
+    np.logical_not, np.logical_and, np.logical_or, np.logical_xor,
+    np.isnan, np.isinf, np.isfinite, np.isposinf, np.isneginf, np.signbit, np.isreal, np.iscomplex,
+    np.all, np.any, np.allclose, np.isclose, np.array_equal, np.array_equiv, np.isin,
+]  # fmt: skip
+_INTEGERS = [
+    np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert, np.left_shift, np.right_shift, np.bitwise_count,
+    np.gcd, np.lcm, np.packbits, np.unpackbits,
+]  # fmt: skip
+_POSITIONS = [
+    np.argmax, np.argmin, np.nanargmax, np.nanargmin, np.argsort, np.argpartition, np.lexsort,
+    np.argwhere, np.nonzero, np.flatnonzero, np.count_nonzero, np.searchsorted, np.digitize,
+    np.ix_, np.ravel_multi_index, np.unravel_index,
+]  # fmt: skip
+
+constant(*_TRUTHS, *_INTEGERS, *_POSITIONS, np.spacing)
+
+
+def _file(ufunc, name):
+    """File what was said of a method of a ufunc under the key that NumPy's protocol gives."""
+    method = getattr(ufunc, name)
+    OPS[ufunc, name] = OPS.pop(method)
+    CLASSIFIED[ufunc, name] = CLASSIFIED.pop(method)
+
+
+for _ufunc in (f for f in (*_TRUTHS, *_INTEGERS, np.floor_divide) if isinstance(f, np.ufunc) and f.nin == 2):
+    for _name in ("reduce", "accumulate", "reduceat", "outer"):
+        constant(getattr(_ufunc, _name))
+        _file(_ufunc, _name)
+
+# Facts about arrays, and their values as text or in files, which are explicit reads.
+
+metadata(np.shape, np.ndim, np.size, np.result_type, np.can_cast, np.common_type, np.min_scalar_type)
+metadata(np.iscomplexobj, np.isrealobj, np.may_share_memory, np.shares_memory)
+metadata(np.diag_indices_from, np.tril_indices_from, np.triu_indices_from, np.einsum_path)
+metadata(np.array_repr, np.array_str, np.array2string, np.save, np.savez, np.savez_compressed, np.savetxt)
+
+refused(
+    np.putmask,
+    np.place,
+    np.put,
+    np.fill_diagonal,
+    because="it writes into its operand; assign instead (t[mask] = values), or choose between values with np.where",
+)
+refused(
+    np.busday_count,
+    np.busday_offset,
+    np.is_busday,
+    np.isnat,
+    np.datetime_as_string,
+    because="tensors hold no dates; keep them in NumPy arrays",
+)
+
+for _ufunc in {f for f in vars(np).values() if isinstance(f, np.ufunc)} - {np.add, np.subtract}:
+    refused(
+        _ufunc.at,
+        because=f"{_ufunc.__name__}.at writes into its operand one index after another; apply {_ufunc.__name__} to "
+        "what the index reads, and assign",
+    )
+    _file(_ufunc, "at")
