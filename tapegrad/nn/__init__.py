@@ -10,8 +10,8 @@
 ...     loss = loss_of(model(x), target)
 ...     loss.backward()
 ...     optimizer.step()
->>> np.round(model(x).detach().numpy().ravel())
-array([0., 1., 1., 0.])
+>>> model(x).detach().numpy().ravel() > 0.5
+array([False,  True,  True, False])
 """
 
 from ._activations import GELU, LogSoftmax, ReLU, Sigmoid, SiLU, Softmax, Softplus, Tanh

@@ -94,7 +94,7 @@ class L1Loss(_Loss):
 class BCEWithLogitsLoss(_Loss):
     """The cross-entropy of independent yes-or-no labels: `-t*log(s(x)) - (1-t)*log(1-s(x))`, `s` the logistic function.
 
-    It is computed as `(1-t)*x + softplus(-x)`, which overflows nowhere.
+    It is computed as `softplus(x) - t*x`, which overflows nowhere.
 
     Parameters
     ----------
@@ -115,8 +115,7 @@ class BCEWithLogitsLoss(_Loss):
 
     def forward(self, x: Any, target: Any) -> Any:
         """Return the cross-entropy of the logits `x` with labels between 0 and 1, reduced."""
-        _check_same_shape(x, target)
-        return self.reduced((1 - target) * x + neural.softplus(-x))
+        return neural.binary_cross_entropy_with_logits(x, target, self.reduction)
 
 
 class CrossEntropyLoss(_Loss):
