@@ -25,7 +25,7 @@ import numpy as np
 from numpy.linalg import LinAlgError
 
 from .._array import as_array, device_of, zeros
-from .._op import Op, Parts, _register, composite, constant, general, linear
+from .._op import Op, Parts, _register, composite, constant, general
 from .._tensor import Tensor, detached, wrapped
 from ..errors import UnsupportedError
 from ..typing import Axis, Formula
@@ -139,6 +139,16 @@ def _quotient(x: Any, gap: Any, near: Any, size: Any, doubtful: Any = False) -> 
     return x * np.where(undefined, np.nan, np.logical_not(near) / (gap + near))
 
 
+def _tracked(x: Any) -> bool:
+    return isinstance(x, Tensor) and x._record is not None
+
+
+def _plain(function: Callable[..., Any], x: Any, *args: Any, **settings: Any) -> Any:
+    """Return the result of NumPy's function on `x`, a constant: a tensor if `x` is one."""
+    result = function(detached(x), *args, **settings)
+    return wrapped(result) if isinstance(x, Tensor) else result
+
+
 def _hermitian_part(x: Any) -> Any:
     return (x + H(x)) / 2
 
@@ -149,8 +159,14 @@ def _complete(a: Any) -> Any:
 
 
 # Of a Hermitian matrix all entries are read, so the gradient is Hermitian.
-_complete = linear(
-    _complete, lambda g: _hermitian_part(g), name="Hermitian from its lower triangle", on=symmetric(), cases=SQUARES
+_complete = general(
+    _complete,
+    "a",
+    "out",
+    lambda g: _hermitian_part(g),
+    name="Hermitian from its lower triangle",
+    on=hermitian,
+    cases=SQUARES,
 )
 
 
@@ -250,7 +266,7 @@ def _matrix_power(a: Any, n: int) -> Any:
     except TypeError:
         raise TypeError("exponent must be an integer") from None
     if a.ndim < 2 or a.shape[-1] != a.shape[-2] or n == 0:
-        return wrapped(np.linalg.matrix_power(detached(a), n))
+        return _plain(np.linalg.matrix_power, a, n)
     square = np.linalg.inv(a) if n < 0 else np.positive(a)
     left, result = abs(n), None
     while True:
@@ -522,12 +538,16 @@ _eigh = _several(
 )
 instead(_eigh, _eigh, np.linalg.eigh)
 
-# The order of the values is that of their size, so the vectors can be found when they are needed.
-general(
+
+def _eigvalsh(a: Any, UPLO: str = "L") -> Any:  # noqa: N803 - NumPy's name
+    if _tracked(a):
+        return _eigh(a, UPLO)[0]
+    return _plain(np.linalg.eigvalsh, a, UPLO)
+
+
+composite(
     np.linalg.eigvalsh,
-    "a",
-    "out",
-    lambda g, a, UPLO="L": _eigh_vjp(g, None, None, np.linalg.eigh(a, UPLO)[1]),  # noqa: N803 - NumPy's name
+    _eigvalsh,
     on=hermitian,
     cases=[*SQUARES, case((3, 3), args=("U",)), case((2, 2, 2), UPLO="L")],
 )
@@ -552,7 +572,7 @@ def _eig_vjp(gw: Any, gv: Any, w: Any, v: Any) -> Any:
 
 _eig = _several(lambda a: Eig(*np.linalg.eig(a)), "a", "w v", _eig_vjp, name="eig", on=diagonalizable, cases=SQUARES)
 instead(_eig, _eig, np.linalg.eig)
-# The order of the values need not be the same when the vectors are found too, so they are found at once.
+# Without vectors the values might come in another order, so they are found with them.
 composite(np.linalg.eigvals, lambda a: _eig(a)[0], on=complex_diagonalizable, cases=SQUARES)
 
 
@@ -641,16 +661,14 @@ def _singular(a: Any, full_matrices: bool = True, compute_uv: bool = True, hermi
 
 instead(_singular, _svd, np.linalg.svd)
 
-_svdvals = general(
-    lambda x: np.linalg.svd(x, compute_uv=False),
-    "x",
-    "out",
-    lambda g, x: _svd_vjp(None, g, None, *np.linalg.svd(x, full_matrices=False)),
-    name="svdvals",
-    on=complex_spectral,
-    cases=RECTANGLES,
-)
-instead(_svdvals, _svdvals, np.linalg.svdvals)
+
+def _svdvals(x: Any, /) -> Any:
+    if _tracked(x):
+        return _svd(x, False)[1]
+    return _plain(np.linalg.svd, x, compute_uv=False)
+
+
+composite(np.linalg.svdvals, _svdvals, on=complex_spectral, cases=RECTANGLES)
 
 
 # Pseudoinverses and least squares (Golub and Pereyra 1973, "The differentiation of pseudo-inverses and nonlinear least
@@ -731,7 +749,9 @@ def _lstsq_for_a(gx: Any, gresiduals: Any, grank: Any, gs: Any, a: Any, b: Any, 
         missed = _columns(conj(b - a @ x), b.ndim)
         h = h - (2 * gresiduals * missed) @ T(_columns(x, b.ndim))
     if gs is not None:
-        h = h + _svd_vjp(None, gs, None, *np.linalg.svd(a, full_matrices=False))
+        # Where gs is differentiated again it may depend on s, so vectors and values both count then.
+        u, s, vh = np.linalg.svd(a, full_matrices=False)
+        h = h + _svd_vjp(None, gs + 0 * s, None, u, s, vh)
     return h
 
 
@@ -790,6 +810,7 @@ _euclidean = general(
     _euclidean_vjp,
     name="Euclidean norm",
     on=anything,
+    cases=[case((2, 3)), case((2, 3), axis=0), case((2, 3, 2), axis=(0, -1), keepdims=True), case((0, 2), axis=0)],
 )
 
 
@@ -808,6 +829,7 @@ _p_norm = general(
     _p_norm_vjp,
     name="p-norm",
     on=nonzero,
+    cases=[case((2, 3), args=(3, 0)), case((2, 3), args=(-1,), axis=-1, keepdims=True), case((0, 3), args=(0.5, 1))],
 )
 
 
@@ -845,7 +867,7 @@ def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> 
                 places = axes_of(axes, x.ndim)
                 shape = [1 if i in places else n for i, n in enumerate(x.shape) if keepdims or i not in places]
                 return np.reshape(values, tuple(shape))
-    return wrapped(np.linalg.norm(detached(x), ord, axis, keepdims))  # integers, and NumPy's own complaints
+    return _plain(np.linalg.norm, x, ord, axis, keepdims)  # integers, and NumPy's own complaints
 
 
 def _norm_of_vectors(x: Any, ord: Any, axis: int, keepdims: bool) -> Any:
@@ -858,7 +880,7 @@ def _norm_of_vectors(x: Any, ord: Any, axis: int, keepdims: bool) -> Any:
     if ord == -np.inf:
         return np.min(np.abs(x), axis=axis, keepdims=keepdims)
     if ord == 0:
-        return wrapped(np.linalg.norm(detached(x), ord, axis, keepdims))
+        return _plain(np.linalg.norm, x, ord, axis, keepdims)
     return _p_norm(x, ord, axis=axis, keepdims=keepdims)
 
 
@@ -874,7 +896,6 @@ _MATRIX_NORMS = {
 
 _VECTOR_ORDERS = (None, 1, 2, 3, 0.5, 1.5, -1, -2, np.inf, -np.inf)
 _MATRIX_ORDERS = (None, "fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf)
-_MAGNITUDES = Domain("magnitudes", lambda rng, shape: nonzero.draw(rng, shape) + 0.0)
 
 composite(
     np.linalg.norm,
@@ -946,12 +967,20 @@ def _inverse_or_nan(a: Any) -> Any:
         return np.where(singular, np.nan, np.linalg.inv(np.where(singular, _identity(a), a)))
 
 
-_inverse_or_nan = general(_inverse_or_nan, "a", "out", lambda g, out: -(T(out) @ g @ T(out)), name="inverse or NaN")
+_inverse_or_nan = general(
+    _inverse_or_nan,
+    "a",
+    "out",
+    lambda g, out: -(T(out) @ g @ T(out)),
+    name="inverse or NaN",
+    on=invertible,
+    cases=SQUARES,
+)
 
 
 def _cond(x: Any, p: Any = None) -> Any:
     if x.dtype.kind not in "fc" or x.ndim < 2 or not min(x.shape[-2:]):
-        return wrapped(np.linalg.cond(detached(x), p))
+        return _plain(np.linalg.cond, x, p)
     with np.errstate(all="ignore"):
         if p is None or p in (2, -2):
             s = _svdvals(x)
