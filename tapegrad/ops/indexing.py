@@ -2,52 +2,64 @@
 
 from __future__ import annotations
 
+import functools
+import math
 from typing import Any
 
 import numpy as np
 
-from .._array import accumulation_dtype, as_array, is_array, scatter_add, zeros
-from .._op import linear
-from .._tape import MODE, Record, next_position
-from .._tensor import OPS, Tensor, wrap, writable
+from .._array import accumulation_dtype, as_array, device_of, is_array, scatter_add, zeros
+from .._op import CLASSIFIED, composite, linear
+from .._tape import MODE, Record, next_position, project
+from .._tensor import OPS, Tensor, detached, wrap, writable
 from ..errors import UnsupportedError
+from ..typing import Array, Shape
+from ._algebra import along, axes_of, operand, stored
+from ._domains import anything, case, distinct
 
 _new = object.__new__
+_NUMBERS = (float, int, bool, complex)
 
 
 # Indices
 
 
 def _constant(index: Any) -> Any:
-    """Return `index` with arrays in place of tensors and lists, which could change before a replay needs them."""
-    if isinstance(index, Tensor):
-        if index.requires_grad:
-            raise UnsupportedError("got a tracked tensor as an index; indices have no derivative, so detach() it")
-        return index._array
+    """Return `index` as basic entries and arrays: tensors and lists could change before a replay needs them.
+
+    Arrays are laid out in C order, in which NumPy goes through them, so that of several writes to one entry the last
+    in that order wins.
+    """
     kind = type(index)
+    if kind is int or index is None or index is Ellipsis:
+        return index
     if kind is tuple:
         return tuple([_constant(entry) for entry in index])
+    if kind is slice:
+        bounds = (index.start, index.stop, index.step)
+        if all(bound is None or type(bound) is int for bound in bounds):
+            return index
+        return slice(*[None if bound is None else bound.__index__() for bound in bounds])
     if kind is list:
-        return np.asarray(_constant_list(index)) if index else np.zeros(0, np.intp)
-    if kind is slice and not (_plain(index.start) and _plain(index.stop) and _plain(index.step)):
-        return slice(*[None if i is None else i.__index__() for i in (index.start, index.stop, index.step)])
+        return np.asarray(_listed(index)) if index else np.zeros(0, np.intp)
+    if isinstance(index, Tensor):
+        if index.requires_grad:
+            raise UnsupportedError("got a tracked tensor as an index; an index has no derivative, so detach() it")
+        index = index.data
+    if is_array(index) and index.ndim and not index.flags.c_contiguous:
+        return index.copy(order="C")
     return index
 
 
-def _plain(bound: Any) -> bool:
-    return bound is None or type(bound) is int
-
-
-def _constant_list(index: list[Any]) -> list[Any]:
-    return [_constant_list(entry) if type(entry) is list else _constant(entry) for entry in index]
+def _listed(index: list[Any]) -> list[Any]:
+    return [_listed(entry) if type(entry) is list else _constant(entry) for entry in index]
 
 
 def _may_repeat(index: Any) -> bool:
-    """Return whether `index` could name an entry more than once: only arrays of integers can."""
-    return any(
-        is_array(entry) and entry.size > 1 and entry.dtype.kind != "b"
-        for entry in (index if type(index) is tuple else (index,))
-    )
+    """Return whether `index` could name an entry more than once: of all entries only arrays of integers can."""
+    if type(index) is not tuple:
+        return is_array(index) and index.size > 1 and index.dtype.kind != "b"
+    return any(is_array(entry) and entry.size > 1 and entry.dtype.kind != "b" for entry in index)
 
 
 # Reading
@@ -58,34 +70,114 @@ def getitem(x: Any, index: Any) -> Any:
     return x[index]
 
 
-def ungetitem(g: Any, x_shape: Any, index: Any, unique: bool = False) -> Any:
+def ungetitem(g: Any, x_shape: Shape, index: Any, unique: bool = False) -> Any:
     """Return zeros of `x_shape` with `g` added at `index`: the transpose of reading there.
 
-    `unique` promises that arrays of integers in `index` name no entry twice.
+    `unique` promises that `index` names no entry twice.
     """
+    index = _constant(index)
     if unique or not _may_repeat(index):
         out = zeros(x_shape, g.dtype, g)
         out[index] = g
         return out
-    wide = accumulation_dtype(g.dtype)
-    out = zeros(x_shape, wide or g.dtype, g)
-    scatter_add(out, index, g)
-    return out if wide is None else out.astype(g.dtype)
+    dtype = accumulation_dtype(g.dtype) or g.dtype
+    if device_of(g) == "cpu":
+        out = _added_up(np.asarray(g, dtype), x_shape, index)
+    else:
+        out = zeros(x_shape, dtype, g)
+        scatter_add(out, index, g.astype(dtype, copy=False))
+    return out.astype(g.dtype, copy=False)
+
+
+def _added_up(g: Array, x_shape: Shape, index: Any) -> Array:
+    """Return zeros of `x_shape` with `g` added at `index`, on the host.
+
+    `np.add.at` takes 2 ns for each entry where one array of integers indexes a vector, and 10 ns otherwise. So the
+    entries are numbered, and added to a vector.
+    """
+    out = np.zeros(x_shape, g.dtype)
+    entries = index if type(index) is tuple else (index,)
+    if len(entries) == len(x_shape) == 1:
+        np.add.at(out, entries[0], g)
+        return out
+    if all(is_array(entry) and entry.dtype.kind in "iu" for entry in entries):
+        lead = len(entries)
+        width = math.prod(x_shape[lead:])
+        numbers: Any = 0
+        for entry, n in zip(entries, x_shape, strict=False):
+            numbers = numbers * n + entry.astype(np.intp, copy=False) % n
+        if width != 1:
+            numbers = np.asarray(numbers)[..., None] * width + np.arange(width)
+    else:
+        numbers = np.arange(out.size).reshape(x_shape)[index]
+    np.add.at(out.reshape(-1), numbers.reshape(-1), g.reshape(-1))
+    return out
 
 
 def erase(g: Any, index: Any) -> Any:
     """Return a copy of `g` with zeros at `index`."""
-    out = g.copy()
+    out = as_array(g, copy=True)
     out[index] = 0
     return out
 
 
-getitem = linear(getitem, lambda g, x_shape, index: ungetitem(g, x_shape, index))
-ungetitem = linear(ungetitem, lambda g, index: getitem(g, index), free="x_shape unique")
-erase = linear(erase, lambda g, index: erase(g, index))
+# Samples of indices: shapes to index, and what indexes them.
+INDICES: list[tuple[Shape, Any]] = [
+    ((4,), 1),
+    ((4,), -1),
+    ((4,), slice(1, 3)),
+    ((4,), slice(None, None, -2)),
+    ((2, 3), 1),
+    ((2, 3), (1, -1)),
+    ((2, 3), (slice(None), 1)),
+    ((2, 3), (Ellipsis, None, 0)),
+    ((2, 3), Ellipsis),
+    ((2, 3), ()),
+    ((), ()),
+    ((), None),
+    ((2, 3), (slice(0, 0), 1)),
+    ((4,), [0, 0, 1]),
+    ((4,), [[0, -1], [3, 3]]),
+    ((4,), []),
+    ((3, 4, 2), ([0, 0, 2], [1, 1, -1])),
+    ((3, 4, 2), (slice(None), [3, 0, 3])),
+    ((3, 4, 2), ([0, 1, 1], slice(1, 3), [0, 1, 1])),
+    ((3, 4, 2), (0, slice(None), [0, 1, 1])),
+    ((3, 4, 2), ([[0], [2]], None, [0, 1])),
+    ((4,), [True, False, True, True]),
+    ((2, 3), [[True, False, True], [False, False, True]]),
+    ((2, 3), (slice(None), [True, False, True])),
+    ((2, 3), ([True, True], [0, 2])),
+    ((2, 3), [False, False]),
+    ((2, 3), True),
+    ((2, 3), False),
+    ((), True),
+]
+
+getitem = linear(
+    getitem,
+    lambda g, x_shape, index: ungetitem(g, x_shape, index),
+    on=anything,
+    cases=[case(shape, args=(index,)) for shape, index in INDICES],
+)
+ungetitem = linear(
+    ungetitem,
+    lambda g, index: getitem(g, index),
+    free="x_shape unique",
+    on=anything,
+    cases=[case(np.zeros(shape)[_constant(index)].shape, args=(shape, index)) for shape, index in INDICES]
+    + [case((2, 3), args=((4, 3), np.array([3, 0])), unique=True)],
+)
+erase = linear(
+    erase,
+    lambda g, index: erase(g, index),
+    on=anything,
+    cases=[case(shape, args=(index,)) for shape, index in INDICES],
+)
 
 
 def _recorded_getitem(x: Tensor, index: Any) -> Tensor:
+    """Record `x[index]`: a recorder of its own, because loops over steps and rows do little else."""
     if type(index) is not int:
         index = _constant(index)
     a = x._array
@@ -117,35 +209,50 @@ OPS["getitem"] = _recorded_getitem
 
 def assign(x: Any, value: Any, index: Any) -> Any:
     """Return a copy of `x` with `value` at `index`."""
-    out = x.copy()
-    out[index] = value
+    out = as_array(x, copy=True)
+    _write(out, value, _constant(index))
     return out
 
 
-def _for_value(g: Any, value_shape: Any, index: Any) -> Any:
+def _write(array: Array, value: Any, index: Any) -> None:
+    """Do `array[index] = value`, so that of several writes to one entry the last wins."""
+    if device_of(array) != "cpu" and _may_repeat(index):
+        # Writes are in no order there: let all writes to an entry write the value of the last one.
+        last = _last_writers(array, index)
+        value = np.reshape(np.broadcast_to(_stripped(value, last.ndim), last.shape), -1)[last]
+    array[index] = value
+
+
+def _last_writers(like: Array, index: Any) -> Array:
+    """Return for each position in `like[index]` the number of the last position that names the same entry."""
+    writers = np.full_like(like, -1, dtype=np.intp)
+    shape = writers[index].shape
+    numbers = np.reshape(np.arange(math.prod(shape), like=writers), shape)
+    if device_of(writers) == "cpu":
+        writers[index] = numbers
+    else:
+        np.maximum.at(writers, index, numbers)
+    return writers[index]
+
+
+def _stripped(value: Any, ndim: int) -> Any:
+    """Return `value` without axes of length one that it has in front beyond `ndim`, which assignment ignores."""
+    return value if value.ndim <= ndim else np.reshape(value, value.shape[value.ndim - ndim :])
+
+
+def _for_value(g: Any, value_shape: Shape, index: Any) -> Any:
+    index = _constant(index)
     h = getitem(g, index)
     if _may_repeat(index):
-        h = h * _last_writes(g, index)
-    return _sum_to(h, value_shape)
+        last = _last_writers(detached(g), index)
+        h = h * (last == np.reshape(np.arange(last.size, like=last), last.shape))
+    return h if h.shape == value_shape else sum_to(h, value_shape)
 
 
-def _last_writes(g: Any, index: Any) -> Any:
-    """Return a mask of the writes at `index` that a later one does not overwrite."""
-    positions = np.zeros_like(g, dtype=np.intp)
-    count = positions[index]
-    order = np.arange(count.size).reshape(count.shape)
-    positions[index] = order
-    return positions[index] == order
-
-
-def _sum_to(h: Any, shape: Any) -> Any:
-    """Return `h` summed over the axes along which a value of `shape` was broadcast."""
-    kept = shape[max(len(shape) - h.ndim, 0) :]
-    lead = h.ndim - len(kept)
-    axes = (*range(lead), *(lead + i for i, n in enumerate(kept) if n == 1 and h.shape[lead + i] != 1))
-    if axes:
-        h = np.sum(h, axis=axes)
-    return np.reshape(h, shape)
+def sum_to(h: Any, shape: Shape) -> Any:
+    """Return `h` summed over the axes along which an array of `shape` was broadcast to it."""
+    h = project(h, shape[max(len(shape) - h.ndim, 0) :], h.dtype)
+    return h if h.shape == shape else np.reshape(h, shape)
 
 
 assign = linear(
@@ -153,17 +260,346 @@ assign = linear(
     lambda g, index: erase(g, index),
     lambda g, value_shape, index: _for_value(g, value_shape, index),
     inputs="x value",
+    on=anything,
+    cases=[case(shape, np.zeros(shape)[_constant(index)].shape, args=(index,)) for shape, index in INDICES]
+    + [
+        case((2, 3), (), args=(1,)),
+        case((2, 3), (3,), args=(slice(None),)),
+        case((2, 3), (2, 1), args=(Ellipsis,)),
+        case((2, 3), (1, 1, 3), args=(0,)),
+        case((3, 4), (4,), args=([0, 0, 2],)),
+        case((3, 4), (3, 1), args=([0, 0, 2],)),
+    ],
 )
 
 
 def _recorded_assign(target: Tensor, value: Any, index: Any) -> Tensor:
+    """Return the value of `target` after `target[index] = value`, in its own memory where nobody else needs that."""
     index = _constant(index)
-    v = value._array if isinstance(value, Tensor) else as_array(value, like=target._array)
+    number = type(value) in _NUMBERS
+    if isinstance(value, Tensor):
+        v, q = value._array, value._record
+    elif number:
+        # NumPy checks a Python number against the dtype.
+        v, q = (np.asarray(value, target.dtype) if target.device == "cpu" else value), None
+    else:
+        v, q = as_array(value, like=target._array), None
+    if not number and v.dtype != target.dtype:
+        v = v.astype(target.dtype)  # a complaint about the conversion must not find the target half written
+    p = target._record
     array = writable(target)
-    array[index] = v
-    if target._record is None and not (isinstance(value, Tensor) and value._record is not None):
+    _write(array, v, index)
+    if p is None and q is None:
         return wrap(array)
-    return assign.op.result(MODE.get(), (target, value), (array, v), array, ((index,), {}))
+    if number and target.device != "cpu":
+        v = as_array(value, target.dtype, like=array)
+    if MODE.get() is not None:
+        return assign.op.result(MODE.get(), (target, value if q is not None else v), (array, v), array, ((index,), {}))
+    made = _new(Record)
+    made.op = assign.op
+    made.x = p
+    made.y = q
+    made.for_x = index
+    made.for_y = None if q is None else (v.shape, index)
+    made.targets = None if q is None or value.dtype == array.dtype else (None, (v.shape, value.dtype))
+    made.position = next_position()
+    return wrap(array, made)
 
 
 OPS["assign"] = _recorded_assign
+
+
+# Selection
+
+
+def _untake(g: Any, x_shape: Shape, indices: Any, axis: int | None, mode: str) -> Any:
+    """Return the transpose of np.take."""
+    indices = _constant(indices)
+    if axis is None:
+        return np.reshape(ungetitem(g, (math.prod(x_shape),), _in_range(indices, math.prod(x_shape), mode)), x_shape)
+    axis = range(len(x_shape))[axis]
+    return ungetitem(g, x_shape, along(axis, _in_range(indices, x_shape[axis], mode)))
+
+
+def _in_range(indices: Any, n: int, mode: str) -> Any:
+    """Return `indices` into `n` entries as NumPy's modes understand those that lie outside."""
+    if mode == "wrap":
+        return indices % n
+    return np.clip(indices, 0, n - 1) if mode == "clip" else indices
+
+
+linear(
+    np.take,
+    lambda g, x_shape, indices, axis=None, mode="raise": _untake(g, x_shape, indices, axis, mode),
+    inputs="x",
+    on=anything,
+    cases=[
+        case((4,), args=([0, 0, 3],)),
+        case((4,), args=(2,)),
+        case((2, 3), args=([[5, 0], [0, 1]],)),
+        case((2, 3), args=([0, 0, 2], 1)),
+        case((2, 3, 4), indices=[[0, 1], [1, -1]], axis=-2),
+        case((4,), args=([5, -6],), mode="wrap"),
+        case((2, 3), args=([7, -6], 1), mode="clip"),
+        case((2, 3), args=([], 1)),
+    ],
+)
+
+
+def _along_axis(x_shape: Shape, indices: Any, axis: int | None) -> tuple[Any, ...]:
+    """Return the index that `take_along_axis` reads from an array of `x_shape`."""
+    if axis is None:
+        return (indices,)
+    ndim = len(x_shape)
+    grid = [np.reshape(np.arange(n, like=indices), (-1,) + (1,) * (ndim - i - 1)) for i, n in enumerate(x_shape)]
+    grid[range(ndim)[axis]] = indices
+    return tuple(grid)
+
+
+def _untake_along_axis(g: Any, x_shape: Shape, indices: Any, axis: int | None, unique: bool = False) -> Any:
+    """Return the transpose of np.take_along_axis."""
+    flat = x_shape if axis is not None else (math.prod(x_shape),)
+    return np.reshape(ungetitem(g, flat, _along_axis(flat, _constant(indices), axis), unique=unique), x_shape)
+
+
+linear(
+    np.take_along_axis,
+    lambda g, x_shape, indices, axis=-1: _untake_along_axis(g, x_shape, indices, axis),
+    inputs="x",
+    on=anything,
+    cases=[
+        case((2, 3), args=(np.array([[0, 0], [2, -1]]),)),
+        case((2, 3), args=(np.array([[1, 0, 1]]), 0)),
+        case((2, 3), indices=np.array([[0], [2]]), axis=1),
+        case((2, 3), args=(np.array([5, 0, 0]), None)),
+        case((1, 3), args=(np.array([[0, 0], [2, 1]]),)),
+        case((2, 3), args=(np.zeros((2, 0), int),)),
+    ],
+)
+
+
+def rearrange(x: Any, order: Any, axis: int) -> Any:
+    """Return the entries of `x` along `axis` in `order`, a permutation of them."""
+    return np.take_along_axis(x, order, axis)
+
+
+rearrange = linear(
+    rearrange,
+    lambda g, x_shape, order, axis: _untake_along_axis(g, x_shape, order, axis, unique=True),
+    on=anything,
+    cases=[case((2, 3), args=(np.array([[1, 0, 2], [2, 1, 0]]), 1)), case((3,), args=(np.array([2, 0, 1]), -1))],
+)
+
+
+def _put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None) -> None:
+    if not isinstance(arr, Tensor):
+        raise UnsupportedError(
+            "put_along_axis got a tensor to write into a plain array, where its gradient would be lost; "
+            "make the array a tensor first: t = tapegrad.tensor(array)"
+        )
+    indices = detached(indices)
+    if axis is None:
+        flat = np.reshape(arr, -1)
+        flat[indices] = values
+        arr[...] = np.reshape(flat, arr.shape)
+    else:
+        arr[_along_axis(arr.shape, indices, axis)] = values
+
+
+composite(np.put_along_axis, _put_along_axis)
+
+
+def _places(condition: Any, n: int, like: Any) -> Any:
+    """Return a mask of `n` entries from a condition, which may be shorter, or longer where it is false."""
+    condition = detached(condition)
+    count = len(condition)
+    if count > n:
+        np.compress(condition, np.zeros(n))  # NumPy's own complaint, unless all beyond the end is false
+        return condition[:n]
+    condition = as_array(condition, like=detached(like)) != 0
+    return np.concatenate([condition, np.zeros_like(condition, shape=n - count)]) if count < n else condition
+
+
+def _compress(condition: Any, a: Any, axis: int | None = None, out: Any = None) -> Any:
+    if np.ndim(condition) != 1:
+        raise ValueError("condition must be a 1-d array")
+    a = operand(a)
+    if axis is None:
+        a, axis = np.reshape(a, -1), 0
+    axis = range(a.ndim)[axis]
+    return stored(getitem(a, along(axis, _places(condition, a.shape[axis], a))), out)
+
+
+composite(
+    np.compress,
+    _compress,
+    on=anything,
+    cases=[
+        case((3,), before=([True, False, True],)),
+        case((2, 3), before=([0, 1],), axis=0),
+        case((2, 3), before=([True, False, True],), args=(1,)),
+        case((2, 3), before=([False, True],), axis=-1),
+        case((2, 3), before=([False, True, True, False, True],)),
+        case((2,), before=([True, True, False],)),
+        case((2, 3), before=([],), axis=0),
+    ],
+)
+composite(
+    np.extract,
+    lambda condition, arr: _compress(np.reshape(detached(condition), -1), arr),
+    on=anything,
+    cases=[case((4,), before=([True, False, True, True],)), case((2, 3), before=([[1, 0, 2], [0, 0, 0]],))],
+)
+
+
+def choose(a: Any, *choices: Any, mode: str = "raise") -> Any:
+    """Return at each place the entry of the choice whose number `a` has there."""
+    return np.choose(a, choices, mode=mode)
+
+
+choose = linear(
+    choose,
+    lambda g, k, shapes, a, mode="raise": sum_to(
+        np.where(_in_range(_constant(a), len(shapes), mode) == k, g, 0), shapes[k]
+    ),
+    inputs="a *choices",
+    on=anything,
+    cases=[
+        case((3,), (3,), before=(np.array([0, 1, 1]),)),
+        case((3,), (), (2, 1), before=(np.array([2, 0, 1]),)),
+        case((2, 3), (3,), before=(np.array([[0, 1, 1], [1, 0, 0]]),)),
+        case((3,), (3,), before=(np.array([3, -1, 4]),), mode="wrap"),
+        case((3,), (3,), before=(np.array([3, -1, 1]),), mode="clip"),
+    ],
+)
+
+
+def _np_choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> Any:
+    if isinstance(a, Tensor):
+        if a.requires_grad:
+            raise UnsupportedError("choose got a tracked tensor of choice numbers; integers have no derivative")
+        a = a.data
+    return stored(choose(a if is_array(a) else np.asarray(a), *choices, mode=mode), out)
+
+
+OPS[np.choose] = _np_choose
+CLASSIFIED[np.choose] = ("linear", "")
+
+
+def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
+    conditions = [detached(c) for c in condlist]
+    if not conditions or len(conditions) != len(choicelist) or any(np.asarray(c).dtype != bool for c in conditions):
+        return np.select(conditions, [detached(c) for c in choicelist], detached(default))  # NumPy's own complaint
+    result = default
+    for condition, choice in zip(reversed(conditions), reversed(list(choicelist)), strict=True):
+        result = np.where(condition, choice, result)
+    return result
+
+
+composite(
+    np.select,
+    _select,
+    on=anything,
+    cases=[
+        case([(3,), (3,)], before=([np.array([True, False, False]), np.array([True, True, False])],)),
+        case([(2, 3), (3,), ()], before=([np.arange(3) > 1, np.ones((2, 1)) > 2, np.array(True)],)),
+        case([(3,)], before=([np.array([True, False, False])],), default=2.0),
+    ],
+)
+
+
+def _piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
+    x = operand(x)
+    condlist = detached(condlist)
+    if np.isscalar(condlist) or (not isinstance(condlist[0], (list, np.ndarray, Tensor)) and x.ndim != 0):
+        condlist = [condlist]
+    conditions = [np.asarray(detached(c), bool) for c in condlist]
+    if len(conditions) == len(funclist) - 1:
+        conditions.append(~functools.reduce(np.logical_or, conditions))
+    elif len(conditions) != len(funclist):
+        return np.piecewise(detached(x), condlist, funclist)  # NumPy's own complaint
+    y = wrap(np.zeros_like(detached(x)))
+    for condition, function in zip(conditions, funclist, strict=True):
+        if not callable(function):
+            y[condition] = function
+        else:
+            values = x[condition]
+            if values.size > 0:
+                y[condition] = function(values, *args, **kw)
+    return y
+
+
+composite(
+    np.piecewise,
+    _piecewise,
+    on=anything,
+    cases=[
+        case((4,), args=([[True, False, False, True]], [np.sin, np.exp])),
+        case((4,), args=([[True, False, False, True], [True, True, False, False]], [np.sin, np.exp, 2.0])),
+        case((), args=([True], [np.sin])),
+        case((2, 2), args=(np.array([[True, False], [False, False]]), [np.exp, np.sin])),
+    ],
+)
+
+
+def _trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
+    filt = operand(filt)
+    axes = axes_of(axis, filt.ndim)
+    taken = [slice(None)] * filt.ndim
+    for i, places in enumerate(np.nonzero(detached(filt))):
+        if i in axes:
+            low, high = (int(places.min()), int(places.max()) + 1) if places.size else (0, 0)
+            front, back = "f" in trim.lower(), "b" in trim.lower()
+            taken[i] = slice(low if front else None, high if back else None) if high else slice(0, 0)
+    return filt[tuple(taken)]
+
+
+composite(np.trim_zeros, _trim_zeros, on=anything, cases=[case((4,)), case((4,), args=("f",)), case((4,), trim="b")])
+
+
+# Sorting: the gradient follows the entries to the places that NumPy's stable sort gives them.
+
+
+def _sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
+    a = operand(a)
+    if order is not None:
+        np.sort(detached(a), order=order)  # NumPy's own complaint
+    if axis is None:
+        a, axis = np.reshape(a, -1), 0
+    return rearrange(a, np.argsort(detached(a), axis=axis, kind="stable"), axis)
+
+
+def _partition(a: Any, kth: Any, axis: int | None = -1, kind: str = "introselect", order: Any = None) -> Any:
+    a = operand(a)
+    if axis is None:
+        a, axis = np.reshape(a, -1), 0
+    x = detached(a)
+    # NumPy says nothing about where ties go, so they are taken from left to right: the n-th smallest of the result is
+    # the n-th smallest of a.
+    settings = {} if order is None else {"order": order}
+    result = np.partition(x, detached(kth), axis=axis, **settings)
+    smallest = np.argsort(x, axis=axis, kind="stable")
+    ranks = np.argsort(np.argsort(result, axis=axis, kind="stable"), axis=axis)
+    return rearrange(a, np.take_along_axis(smallest, ranks, axis), axis)
+
+
+SORTS = [case((4,)), case((2, 3)), case((2, 3), axis=0), case((2, 3), axis=None), case((0,)), case((2, 0, 3), axis=1)]
+
+composite(
+    np.sort,
+    _sort,
+    on=distinct,
+    cases=[*SORTS, case((2, 3), args=(0, "heapsort")), case((4,), kind="mergesort"), case((4,), stable=True)],
+)
+composite(
+    np.partition,
+    _partition,
+    on=distinct,
+    cases=[
+        case((5,), args=(2,)),
+        case((5,), args=([1, 3],)),
+        case((2, 5), args=(1, 1)),
+        case((5, 2), kth=3, axis=0),
+        case((2, 3), args=(1, None), kind="introselect"),
+    ],
+)
