@@ -123,7 +123,11 @@ class Op:
         self.many = self.variadic or len(rules) > 2
         self.rules: Any = itertools.repeat(rules[0]) if self.variadic else rules
         self.rule_x, self.rule_y = (*rules, (None, 0), (None, 0))[:2]
-        self.projects = not self.trusted or kind not in ("linear", "general") or self.variadic
+        # Elementwise rules leave broadcast axes to the engine, and so do those of NumPy's generalized ufuncs (matmul).
+        self.broadcasts = kind in ("unary", "binary", "elementwise") or (
+            kind == "multilinear" and hasattr(function, "nin")
+        )
+        self.projects = self.broadcasts or not self.trusted or len(self.formulas) > 1 or self.variadic
         self.public: Callable[..., Any] = function
 
     def __repr__(self) -> str:
@@ -248,8 +252,8 @@ class Op:
 
     def targets(self, arrays: Sequence[Any], out: Array) -> Any:
         """Return what cotangents must be projected to, for each input: shape and dtype, or None if they fit already."""
-        check = not self.trusted or (self.kind == "multilinear" and not self.variadic)
-        by_shape = self.kind in ("unary", "binary", "elementwise")
+        by_shape = self.broadcasts
+        check = not self.trusted or (by_shape and self.kind == "multilinear")
         found = tuple(
             (a.shape, a.dtype)
             if is_array(a) and (a.dtype != out.dtype or check or (by_shape and a.shape != out.shape))
@@ -435,27 +439,27 @@ def recorder(op: Op, function: Callable[..., Any] | None = None) -> Callable[...
     """
     count = len(op.formulas)
     single = len(op.outputs) == 1 and not op.variadic and op.jvp is None and None not in op.formulas
-    bare = single and op.trusted and not op.known and all(set(names) <= {"x", "y", "out"} for names in op.names)
-    if bare and count == 2 and op.kind in ("binary", "multilinear"):
-        made = _binary(op, function or op.function)
-    elif bare and count == 1 and op.kind == "unary":
-        made = _unary(op, function or op.function)
+    bare = single and op.trusted and not op.known and count <= 2
+    if bare:
+        made = (_unary, _binary)[count - 1](op, function or op.function)
     else:
         made = _one(op) if single and count == 1 else _any(op)
     made.op = op  # type: ignore[attr-defined]
     return made
 
 
-def _keeper(names: Sequence[str]) -> tuple[bool, bool, bool, Callable[[Any, Any, Any], Any] | None]:
-    """Return whether a formula keeps just x, just y, just out, or else a function that makes the tuple it keeps."""
-    if len(names) < 2:
-        return "x" in names, "y" in names, "out" in names, None
-    places = [["x", "y", "out"].index(name) for name in names]
-    return False, False, False, lambda *values: tuple([values[i] for i in places])
+def _keeper(op: Op, k: int) -> tuple[bool, bool, bool, Callable[[Any, Any, Any], Any] | None]:
+    """Return whether formula `k` keeps just the first input, the second, or the result, or else what collects."""
+    names = op.names[k]
+    x, y = (*op.inputs, "")[:2]
+    keeps = (names == (x,), names == (y,), names == op.outputs)
+    if names and not any(keeps):
+        return (*keeps, lambda a, b, out: op.collectors[k](k, (a, b), (out,)))
+    return (*keeps, None)
 
 
 def _unary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
-    keeps_x, _, keeps_out, keep = _keeper(op.names[0])
+    keeps_x, _, keeps_out, keep = _keeper(op, 0)
     mode_of = MODE.get
 
     def record(x: Any) -> Any:
@@ -485,9 +489,10 @@ def _unary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _binary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
-    x_keeps_x, x_keeps_y, x_keeps_out, x_keep = _keeper(op.names[0])
-    y_keeps_x, y_keeps_y, y_keeps_out, y_keep = _keeper(op.names[1])
+    x_keeps_x, x_keeps_y, x_keeps_out, x_keep = _keeper(op, 0)
+    y_keeps_x, y_keeps_y, y_keeps_out, y_keep = _keeper(op, 1)
     mode_of = MODE.get
+    exact = not op.broadcasts
     matrices = op.kind == "multilinear"
 
     def record(x: Any, y: Any) -> Any:
@@ -523,17 +528,23 @@ def _binary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
             made.for_y = None
         else:
             made.for_y = a if y_keeps_x else b if y_keeps_y else out if y_keeps_out else y_keep and y_keep(a, b, out)
-        kind = type(b)
-        if kind is float or kind is int or (kind is DOUBLE and type(a) is DOUBLE):
+        of_a, of_b = type(a), type(b)
+        if (
+            of_b is float
+            or of_b is int
+            or of_a is float
+            or of_a is int
+            or (of_a is of_b is DOUBLE)
+            or (
+                of_a is of_b
+                and of_a in LIBRARIES
+                and a.dtype is b.dtype
+                and (exact or a.shape == b.shape or (matrices and a.ndim == 2 == b.ndim))
+            )
+        ):
             made.targets = None
-        elif matrices:
-            made.targets = None if a.ndim == 2 == b.ndim and a.dtype is b.dtype else op.targets((a, b), out)
         else:
-            kind = type(a)
-            if kind is float or kind is int or (kind in LIBRARIES and a.dtype is b.dtype and a.shape == b.shape):
-                made.targets = None
-            else:
-                made.targets = op.targets((a, b), out)
+            made.targets = op.targets((a, b), out)
         made.position = next_position()
         return result
 

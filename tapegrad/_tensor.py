@@ -412,7 +412,7 @@ def assign(target: Tensor, value: ArrayLike, index: Any, where: Any = True) -> N
 def writable(tensor: Tensor) -> Array:
     """Return the array of `tensor` for writing: itself if the tensor is its only owner, otherwise a copy."""
     array = tensor._array
-    if type(array) in _array.LIBRARIES and array.base is None and array.flags.owndata and holders(array) == 1:
+    if type(array) in _array.LIBRARIES and array.base is None and array.flags.writeable and holders(array) == 1:
         return array
     return as_array(array, copy=True)
 
@@ -452,7 +452,7 @@ def tensor(
         data = data.data
     array = as_array(data, dtype, device, copy=True)
     # Numbers are kept as NumPy's own scalars: arithmetic on them costs a tenth of arithmetic on 0-d arrays.
-    result = wrap(array[()])
+    result = wrap(array if array.ndim else array[()])
     result.requires_grad = requires_grad
     return result
 
