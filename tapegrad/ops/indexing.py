@@ -14,7 +14,7 @@ from .._tape import MODE, Record, next_position, project
 from .._tensor import OPS, Tensor, detached, wrap, writable
 from ..errors import UnsupportedError
 from ..typing import Array, Shape
-from ._algebra import along, axes_of, operand, stored
+from ._algebra import along, operand, stored
 from ._domains import anything, case, distinct
 
 _new = object.__new__
@@ -513,12 +513,13 @@ def _piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> A
     condlist = detached(condlist)
     if np.isscalar(condlist) or (not isinstance(condlist[0], (list, np.ndarray, Tensor)) and x.ndim != 0):
         condlist = [condlist]
-    conditions = [np.asarray(detached(c), bool) for c in condlist]
+    conditions = [c if is_array(c) else np.asarray(c, bool) for c in map(detached, condlist)]
     if len(conditions) == len(funclist) - 1:
         conditions.append(~functools.reduce(np.logical_or, conditions))
     elif len(conditions) != len(funclist):
         return np.piecewise(detached(x), condlist, funclist)  # NumPy's own complaint
-    y = wrap(np.zeros_like(detached(x)))
+    y = np.zeros_like(detached(x))
+    y = wrap(y) if isinstance(x, Tensor) else y
     for condition, function in zip(conditions, funclist, strict=True):
         if not callable(function):
             y[condition] = function
@@ -540,21 +541,6 @@ composite(
         case((2, 2), args=(np.array([[True, False], [False, False]]), [np.exp, np.sin])),
     ],
 )
-
-
-def _trim_zeros(filt: Any, trim: str = "fb", axis: Any = None) -> Any:
-    filt = operand(filt)
-    axes = axes_of(axis, filt.ndim)
-    taken = [slice(None)] * filt.ndim
-    for i, places in enumerate(np.nonzero(detached(filt))):
-        if i in axes:
-            low, high = (int(places.min()), int(places.max()) + 1) if places.size else (0, 0)
-            front, back = "f" in trim.lower(), "b" in trim.lower()
-            taken[i] = slice(low if front else None, high if back else None) if high else slice(0, 0)
-    return filt[tuple(taken)]
-
-
-composite(np.trim_zeros, _trim_zeros, on=anything, cases=[case((4,)), case((4,), args=("f",)), case((4,), trim="b")])
 
 
 # Sorting: the gradient follows the entries to the places that NumPy's stable sort gives them.

@@ -14,19 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from .._array import as_array, device_of
-from .._op import CLASSIFIED, composite, multilinear
-from .._tensor import OPS, Tensor, detached
+from .._array import device_of
+from .._op import composite, multilinear
+from .._tensor import detached
 from ..errors import UnsupportedError
-from ._algebra import T
+from ..typing import Shape
+from ._algebra import T, conj, instead, operand, unbroadcast
 from ._domains import anything, case
 from .indexing import ungetitem
-
-
-def _conj(x: Any) -> Any:
-    """Return the conjugate of a complex array, and a real one as it is, without the copy that np.conj makes."""
-    return np.conj(x) if x.dtype.kind == "c" else x
-
 
 # Matrix products
 
@@ -37,15 +32,18 @@ def _matmul_x(g: Any, y: Any) -> Any:
     if g.ndim < y.ndim:  # x was a vector
         return (y @ g[..., None])[..., 0]
     if y.ndim == 2 and g.ndim > 2:
-        return np.reshape(np.reshape(g, (-1, g.shape[-1])) @ T(y), (*g.shape[:-1], y.shape[0]))
+        rows = np.reshape(g, (math.prod(g.shape[:-1]), g.shape[-1]))
+        return np.reshape(rows @ T(y), (*g.shape[:-1], y.shape[0]))
     return g @ T(y)
 
 
-def _matmul_y(g: Any, x: Any) -> Any:
+def _matmul_y(g: Any, x: Any, y_shape: Shape) -> Any:
     if x.ndim == 1:
         return x[:, None] * g[..., None, :] if g.ndim else x * g
-    if g.ndim < x.ndim:  # y was a vector
+    if len(y_shape) == 1:
         return (T(x) @ g[..., None])[..., 0]
+    if len(y_shape) == 2 and x.ndim > 2:
+        return T(np.reshape(x, (-1, x.shape[-1]))) @ np.reshape(g, (-1, g.shape[-1]))
     return T(x) @ g
 
 
@@ -69,7 +67,13 @@ MATRIX_PAIRS = [
 ]
 """Every mixture of vectors, matrices and stacks of matrices, with broadcasting and size 0."""
 
-multilinear(np.matmul, lambda g, y: _matmul_x(g, y), lambda g, x: _matmul_y(g, x), on=anything, cases=MATRIX_PAIRS)
+multilinear(
+    np.matmul,
+    lambda g, y: _matmul_x(g, y),
+    lambda g, x, y_shape: _matmul_y(g, x, y_shape),
+    on=anything,
+    cases=MATRIX_PAIRS,
+)
 
 
 # Products of vectors by NumPy's names
@@ -77,14 +81,14 @@ multilinear(np.matmul, lambda g, y: _matmul_x(g, y), lambda g, x: _matmul_y(g, x
 
 def _both(x: Any, y: Any) -> tuple[Any, Any]:
     """Return two operands as tensors or arrays."""
-    return tuple(a if isinstance(a, Tensor) else as_array(a) for a in (x, y))
+    return operand(x, y), operand(y, x)
 
 
 def _vecdot(x1: Any, x2: Any, /, axis: int = -1) -> Any:
     x1, x2 = _both(x1, x2)
     if axis != -1:
         x1, x2 = np.moveaxis(x1, axis, -1), np.moveaxis(x2, axis, -1)
-    return np.einsum("...i,...i", _conj(x1), x2)
+    return np.einsum("...i,...i", conj(x1), x2)
 
 
 def _matvec(x1: Any, x2: Any, /) -> Any:
@@ -94,7 +98,7 @@ def _matvec(x1: Any, x2: Any, /) -> Any:
 
 def _vecmat(x1: Any, x2: Any, /) -> Any:
     x1, x2 = _both(x1, x2)
-    return (_conj(x1)[..., None, :] @ x2)[..., 0, :]
+    return (conj(x1)[..., None, :] @ x2)[..., 0, :]
 
 
 VECTOR_PAIRS = [case((3,), (3,)), case((2, 3), (2, 3)), case((2, 3), (3,)), case((4, 1, 3), (2, 3)), case((2, 0), (0,))]
@@ -124,8 +128,8 @@ if hasattr(np, "matvec"):  # NumPy 2.2
 # vdot conjugates its first argument, and Re(g * conj(t) * y) = Re(conj(g * y) * t).
 multilinear(
     np.vdot,
-    lambda g, y, x_shape: np.reshape(_conj(g * y), x_shape),
-    lambda g, x, y_shape: np.reshape(g * _conj(x), y_shape),
+    lambda g, y, x_shape: np.reshape(conj(g * y), x_shape),
+    lambda g, x, y_shape: np.reshape(g * conj(x), y_shape),
     on=anything,
     cases=[case((3,), (3,)), case((), ()), case((2, 3), (2, 3)), case((2, 3), (6,)), case((0,), (0,))],
 )
@@ -141,14 +145,14 @@ multilinear(
 
 def _inner_x(g: Any, y: Any, x_shape: Any) -> Any:
     if not x_shape or np.ndim(y) == 0:
-        return g * y
+        return unbroadcast(g * y, x_shape)
     lead = len(x_shape) - 1
     return np.tensordot(g, y, (list(range(lead, g.ndim)), list(range(y.ndim - 1))))
 
 
 def _inner_y(g: Any, x: Any, y_shape: Any) -> Any:
     if not y_shape or np.ndim(x) == 0:
-        return g * x
+        return unbroadcast(g * x, y_shape)
     lead = list(range(x.ndim - 1))
     return np.tensordot(g, x, (lead, lead))
 
@@ -175,7 +179,7 @@ multilinear(
 
 def _dot_x(g: Any, y: Any, x_shape: Any) -> Any:
     if not x_shape or np.ndim(y) == 0:
-        return g * y
+        return unbroadcast(g * y, x_shape)
     if y.ndim == 1:
         return g[..., None] * y
     if y.ndim == 2:
@@ -186,7 +190,7 @@ def _dot_x(g: Any, y: Any, x_shape: Any) -> Any:
 
 def _dot_y(g: Any, x: Any, y_shape: Any) -> Any:
     if not y_shape or np.ndim(x) == 0:
-        return g * x
+        return unbroadcast(g * x, y_shape)
     if x.ndim == 2 == g.ndim and len(y_shape) == 2:
         return T(x) @ g
     lead = list(range(x.ndim - 1))
@@ -392,8 +396,7 @@ def _np_einsum(*operands: Any, out: Any = None, **settings: Any) -> Any:
     return einsum(subscripts, *xs, **settings)
 
 
-OPS[np.einsum] = _np_einsum
-CLASSIFIED[np.einsum] = ("multilinear", "")
+instead(_np_einsum, einsum, np.einsum)
 
 
 # Combinations of the above
@@ -508,12 +511,12 @@ multilinear(
 
 def _correlate_x(g: Any, y: Any, x_shape: Any, mode: Any) -> Any:
     full = _embedded(g, *(x_shape or (1,)), *(np.shape(y) or (1,)), mode, correlating=True)
-    return np.reshape(np.convolve(full, _conj(y), mode="valid"), x_shape)
+    return np.reshape(np.convolve(full, conj(y), mode="valid"), x_shape)
 
 
 def _correlate_y(g: Any, x: Any, y_shape: Any, mode: Any) -> Any:
     full = _embedded(g, *(np.shape(x) or (1,)), *(y_shape or (1,)), mode, correlating=True)
-    return np.reshape(np.flip(_conj(np.convolve(full, np.flip(x), mode="valid"))), y_shape)
+    return np.reshape(np.flip(conj(np.convolve(full, np.flip(x), mode="valid"))), y_shape)
 
 
 # correlate(x, y) is convolve(x, conj(flip(y))).
@@ -529,7 +532,7 @@ multilinear(
 def _multi_dot(arrays: Any, *, out: Any = None) -> Any:
     if out is not None:
         raise UnsupportedError("multi_dot of tensors does not support out=; assign its result instead: t[...] = ...")
-    arrays = [a if isinstance(a, Tensor) else as_array(a) for a in arrays]
+    arrays = [operand(a) for a in arrays]
     if len(arrays) < 2 or any(a.ndim != 2 for a in arrays[1:-1]) or any(a.ndim not in (1, 2) for a in arrays):
         return np.linalg.multi_dot([detached(a) for a in arrays])  # NumPy's own complaint
     # A vector at the left is a row, one at the right a column.
