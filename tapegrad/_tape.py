@@ -275,14 +275,21 @@ def project(h: Any, shape: Shape, dtype: Any) -> Any:
         If `shape` could not have been broadcast to the shape of `h`.
     """
     if h.shape != shape:
-        lead = h.ndim - len(shape)
-        axes = (*range(lead), *(lead + i for i, n in enumerate(shape) if n == 1 and h.shape[lead + i] != 1))
-        if lead < 0 or any(n not in (1, m) for n, m in zip(shape, h.shape[lead:], strict=True)):
-            raise ShapeError(f"got a cotangent of shape {h.shape}, expected one that sums to {shape}")
         wide = accumulation_dtype(h.dtype)
-        h = h.sum(axis=axes[0] if len(axes) == 1 else axes, dtype=wide)
-        if h.shape != shape:
-            h = h.reshape(shape)
+        if not shape:
+            h = h.sum() if wide is None else h.sum(dtype=wide)
+        else:
+            lead = h.ndim - len(shape)
+            axes = list(range(lead))
+            for axis, n in enumerate(shape, lead):
+                m = h.shape[axis] if axis >= 0 else None
+                if n != m:
+                    if n != 1 or m is None:
+                        raise ShapeError(f"got a cotangent of shape {h.shape}, expected one that sums to {shape}")
+                    axes.append(axis)
+            h = h.sum(axis=axes[0] if len(axes) == 1 else tuple(axes), dtype=wide)
+            if h.shape != shape:
+                h = h.reshape(shape)
     if h.dtype != dtype:
         if h.dtype.kind == "c" and dtype.kind != "c":
             h = h.real

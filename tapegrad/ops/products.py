@@ -181,7 +181,7 @@ def _dot_x(g: Any, y: Any, x_shape: Any) -> Any:
     if not x_shape or np.ndim(y) == 0:
         return unbroadcast(g * y, x_shape)
     if y.ndim == 1:
-        return g[..., None] * y
+        return g[..., None] * y if g.ndim else g * y
     if y.ndim == 2:
         return g @ T(y) if g.ndim < 3 else np.tensordot(g, y, (-1, -1))
     lead = len(x_shape) - 1
@@ -191,7 +191,9 @@ def _dot_x(g: Any, y: Any, x_shape: Any) -> Any:
 def _dot_y(g: Any, x: Any, y_shape: Any) -> Any:
     if not y_shape or np.ndim(x) == 0:
         return unbroadcast(g * x, y_shape)
-    if x.ndim == 2 == g.ndim and len(y_shape) == 2:
+    if not g.ndim:
+        return g * x
+    if x.ndim == 2 and len(y_shape) <= 2:
         return T(x) @ g
     lead = list(range(x.ndim - 1))
     h = np.tensordot(x, g, (lead, lead))
