@@ -7,6 +7,7 @@ a value, or creates an array other than `*_like` something.
 from __future__ import annotations
 
 import functools
+import math
 from typing import Any
 
 import numpy as np
@@ -42,16 +43,20 @@ def kept_shape(x_shape: Shape, axis: Axis) -> Shape:
     """Return the shape that a reduction of `x_shape` over `axis` has with keepdims=True."""
     if axis is None:
         return (1,) * len(x_shape)
+    if type(axis) is int and x_shape:
+        axis %= len(x_shape)
+        return (*x_shape[:axis], 1, *x_shape[axis + 1 :])
     axes = axes_of(axis, len(x_shape))
     return tuple([1 if i in axes else n for i, n in enumerate(x_shape)])
 
 
 def count(x_shape: Shape, axis: Axis) -> int:
     """Return how many entries each result of a reduction of `x_shape` over `axis` is made of."""
-    total = 1
-    for i in axes_of(axis, len(x_shape)):
-        total *= x_shape[i]
-    return total
+    if axis is None:
+        return math.prod(x_shape)
+    if type(axis) is int:
+        return x_shape[axis] if x_shape else 1
+    return math.prod([x_shape[i] for i in axes_of(axis, len(x_shape))])
 
 
 def kept(out: Any, x_shape: Shape, axis: Axis, keepdims: bool = False) -> Any:

@@ -18,8 +18,9 @@ from ._domains import anything, case
 
 def concatenated(xs, axis=0, dtype=None, casting="same_kind", bounds=()):
     """Return np.concatenate; `bounds` are the places in the result where one array ends and the next begins."""
-    options = {} if dtype is None and casting == "same_kind" else {"dtype": dtype, "casting": casting}
-    return np.concatenate(xs, axis=axis, **options)
+    if dtype is None and casting == "same_kind":
+        return np.concatenate(xs, axis)
+    return np.concatenate(xs, axis, dtype=dtype, casting=casting)
 
 
 def _piece(g, k, axis, bounds):
@@ -48,6 +49,8 @@ concatenated = linear(
 def _like_tensors(xs):
     """Return the list of `xs` with numbers and sequences as arrays that can be joined with the others."""
     xs = list(xs)
+    if all(type(x) is Tensor for x in xs):
+        return xs
     first = next((x for x in xs if isinstance(x, Tensor) or is_array(x)), None)
     return [operand(x, first) for x in xs]
 
@@ -56,12 +59,12 @@ def _concatenate(arrays, axis=0, dtype=None, casting="same_kind", bounds=None):
     xs = _like_tensors(arrays)
     if axis is None:
         xs, axis = [x.reshape(-1) for x in xs], 0
-    axis = operator.index(axis)
-    axis = axis % xs[0].ndim if xs and xs[0].ndim and -xs[0].ndim <= axis < xs[0].ndim else axis
-    bounds = [0]
-    for x in xs:
-        bounds.append(bounds[-1] + (x.shape[axis] if -x.ndim <= axis < x.ndim else 0))
-    return concatenated(xs, axis=axis, dtype=dtype, casting=casting, bounds=bounds)
+    shapes = [detached(x).shape for x in xs]
+    ndim = len(shapes[0]) if shapes else 0
+    if not all(-len(shape) <= axis < len(shape) == ndim for shape in shapes):
+        return concatenated(xs, axis, dtype, casting)  # which NumPy refuses
+    axis = operator.index(axis) % ndim
+    return concatenated(xs, axis, dtype, casting, tuple(itertools.accumulate([s[axis] for s in shapes], initial=0)))
 
 
 instead(_concatenate, concatenated, np.concatenate)

@@ -72,10 +72,12 @@ def refuse_integers(a, dtype):
 
 # Sums and means
 
+# Methods of arrays are called rather than NumPy's functions, which look for a protocol first.
 _add_up = linear(
-    np.sum,
+    lambda x, axis=None, dtype=None, out=None, keepdims=False: x.sum(axis, dtype, None, keepdims),
     lambda g, x_shape, axis=None, keepdims=False: spread(g, x_shape, axis, keepdims),
-    free="dtype",
+    free="dtype out",
+    name="sum",
     on=anything,
     cases=[
         *AXES,
@@ -89,8 +91,10 @@ _add_up = linear(
 
 
 def _sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True):
+    if dtype is out is initial is None and where is True:
+        return _add_up(a, axis, None, None, keepdims) if keepdims or axis is not None else _add_up(a)
     refuse_integers(a, dtype)
-    result = _add_up(masked(a, where, 0), axis=axis, dtype=dtype, keepdims=keepdims)
+    result = _add_up(masked(a, where, 0), axis, dtype, None, keepdims)
     if initial is not None:
         result = typed(result + initial, result.dtype)
     return stored(result, out)
@@ -99,9 +103,10 @@ def _sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where
 instead(_sum, _add_up, np.sum)
 
 _mean_of_all = linear(
-    np.mean,
-    lambda g, x_shape, axis=None, keepdims=False: spread(g / max(count(x_shape, axis), 1), x_shape, axis, keepdims),
-    free="dtype",
+    lambda x, axis=None, dtype=None, out=None, keepdims=False: x.mean(axis, dtype, None, keepdims),
+    lambda g, x_shape, axis=None, keepdims=False: spread(g / (count(x_shape, axis) or 1), x_shape, axis, keepdims),
+    free="dtype out",
+    name="mean",
     on=anything,
     cases=[
         *AXES,
@@ -114,9 +119,11 @@ _mean_of_all = linear(
 
 
 def _mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
+    if dtype is out is None and where is True:
+        return _mean_of_all(a, axis, None, None, keepdims) if keepdims or axis is not None else _mean_of_all(a)
     refuse_integers(a, dtype)
     if where is True:
-        return stored(_mean_of_all(a, axis=axis, dtype=dtype, keepdims=keepdims), out)
+        return stored(_mean_of_all(a, axis, dtype, None, keepdims), out)
     total, size = _sum_and_size(typed(a, dtype), axis, keepdims, where)
     return stored(typed(total / size, np.dtype(dtype or a.dtype)), out)
 
@@ -313,12 +320,11 @@ if hasattr(np, "cumulative_sum"):  # since NumPy 2.1
 def _extremum(reduce, pair):
     """Return `reduce` with `initial` and `where`, made of what CuPy has too."""
 
-    def run(x, axis=None, keepdims=False, initial=None, where=True):
+    def run(x, axis=None, out=None, keepdims=False, initial=None, where=True):
         if initial is None:
             return reduce(x, axis=axis, keepdims=keepdims, **({} if where is True else {"where": where}))
         if count(x.shape, axis) == 0:
-            empty = np.sum(x, axis=axis, keepdims=keepdims)
-            return np.full_like(empty, initial)
+            return np.full_like(np.sum(x, axis=axis, keepdims=keepdims), initial)
         return pair(reduce(masked(x, where, initial), axis=axis, keepdims=keepdims), initial).astype(x.dtype)
 
     return run
@@ -330,7 +336,7 @@ def _share(g, x, out, axis=None, keepdims=False, initial=None, where=True):
     chosen = (x == out) | (x != x)
     if where is not True:
         chosen = chosen & constant(where, x)
-    ties = np.sum(chosen, axis=axis, keepdims=True, dtype=g.dtype)
+    ties = chosen.sum(axis, g.dtype, None, True)
     if initial is not None:
         ties = ties + ((out == initial) | (initial != initial))
     return np.where(chosen, g / ties, 0)
@@ -342,14 +348,16 @@ def _share_of_numbers(g, x, out, axis=None, keepdims=False, initial=None, where=
     chosen = x == out
     if where is not True:
         chosen = chosen & constant(where, x)
-    ties = np.sum(chosen, axis=axis, keepdims=True, dtype=g.dtype)
+    ties = chosen.sum(axis, g.dtype, None, True)
     ties = ties + (ties == 0 if initial is None else out == initial)
     return np.where(chosen, g / ties, 0)
 
 
 def _accepting_out(row, *functions):
-    def run(a, axis=None, out=None, **settings):
-        return stored(row(a, axis=axis, **settings), out)
+    def run(a, axis=None, out=None, keepdims=False, initial=None, where=True):
+        if out is initial is None and where is True:
+            return row(a, axis, None, keepdims)
+        return stored(row(a, axis, None, keepdims, initial, where), out)
 
     return instead(run, row, *functions)
 
@@ -370,6 +378,7 @@ for _reduce, _pair, _names in ((np.max, np.maximum, (np.max, np.amax)), (np.min,
             "x",
             "out",
             _share,
+            free="out",
             name=_reduce.__name__,
             on=distinct.and_complex(),
             cases=EXTREMA,
@@ -906,10 +915,10 @@ def _nan_extremum(reduce, of_all, pair):
     """Return `reduce`, an extremum that leaves out nan, with `initial` and `where` made of what CuPy has too."""
     with_initial = _extremum(of_all, pair)
 
-    def run(x, axis=None, keepdims=False, initial=None, where=True):
+    def run(x, axis=None, out=None, keepdims=False, initial=None, where=True):
         if initial is None:
             return reduce(x, axis=axis, keepdims=keepdims, **({} if where is True else {"where": where}))
-        return with_initial(x, axis, keepdims, initial, constant(where, x) & (x == x))
+        return with_initial(x, axis, None, keepdims, initial, constant(where, x) & (x == x))
 
     return run
 
@@ -921,6 +930,7 @@ for _reduce, _of_all, _pair in ((np.nanmax, np.max, np.maximum), (np.nanmin, np.
             "x",
             "out",
             _share_of_numbers,
+            free="out",
             name=_reduce.__name__,
             on=distinct,
             cases=[
