@@ -56,7 +56,8 @@ class Tensor(NdarrayMethods):
 
     @data.setter
     def data(self, value: ArrayLike) -> None:
-        value = as_array(detached(value), like=self._array)
+        if type(value) not in _array.LIBRARIES:
+            value = as_array(detached(value), like=self._array)
         if isinstance(self._record, Leaf) and (value.shape != self.shape or value.dtype != self.dtype):
             raise ShapeError(
                 f"got data of shape {value.shape} and dtype {value.dtype}, expected {self.shape} and {self.dtype}; "
