@@ -11,6 +11,7 @@ other there is no derivative, and the rules give NaN:
   that is invariant under rotations of the vectors of equal eigenvalues (one of their projector) is exact. If values and
   vectors both have one, as in V h(w) V^H, what they say about equal eigenvalues cannot be told from what a function
   of the projector and the values would say, which has another derivative: NaN. Eigenvalues alone are always exact.
+  All of this holds for singular values and vectors too.
 * A complex cotangent that depends on the phases of eigenvectors or singular vectors: NaN. Tangents of such vectors in
   forward mode are those of one smooth choice of phases, which need not be NumPy's.
 """
@@ -22,6 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from numpy.linalg import LinAlgError
 
 from .._array import as_array, device_of, zeros
@@ -132,10 +134,14 @@ def _size(*terms: Any) -> Any:
     return sum(np.sum(np.abs(detached(x)), axis=(-2, -1), keepdims=True) for x in terms)
 
 
+def _counts(x: Any, size: Any) -> Any:
+    """Return where `x` is more than the rounding of numbers of size `size`."""
+    return np.abs(detached(x)) > 1024 * float(np.finfo(x.dtype).eps) * size
+
+
 def _quotient(x: Any, gap: Any, near: Any, size: Any, doubtful: Any = False) -> Any:
     """Return x / gap. Where the gap vanishes: 0 if x does too, and NaN if it does not, or if that says nothing."""
-    unit = 1024 * float(np.finfo(x.dtype).eps)
-    undefined = near & ((np.abs(detached(x)) > unit * size) | doubtful)
+    undefined = near & (_counts(x, size) | doubtful)
     return x * np.where(undefined, np.nan, np.logical_not(near) / (gap + near))
 
 
@@ -467,9 +473,7 @@ def _qr_vjp(gq: Any, gr: Any, q: Any, r: Any) -> Any:
         lower = m[..., k:, :k] - H(m[..., :k, k:])
         h = q1 @ (m[..., :k, :k] - inner) + conj(q[..., k:]) @ lower
         rotation = m[..., k:, k:] - H(m[..., k:, k:])
-        unit = 1024 * float(np.finfo(q.dtype).eps)
-        moved = np.abs(detached(rotation)) > unit * _size(m)
-        h = np.where(np.any(moved, axis=(-2, -1), keepdims=True), np.nan, h)
+        h = np.where(np.any(_counts(rotation, _size(m)), axis=(-2, -1), keepdims=True), np.nan, h)
     else:
         h = gq + q1 @ (shift - inner)
     h = T(np.linalg.solve(square, T(h)))
@@ -577,9 +581,9 @@ composite(np.linalg.eigvals, lambda a: _eig(a)[0], on=complex_diagonalizable, ca
 
 
 # Singular values (Townsend 2016, "Differentiating the singular value decomposition"; Wan and Zhang 2019, "Automatic
-# differentiation for complex valued SVD"). With x and y the parts of the cotangents that rotate the columns of u and
-# those of v, and half of their sum over the differences of the singular values plus half of their difference over the
-# sums, all is said without squares, and equal singular values that both rotate together show in one term alone.
+# differentiation for complex valued SVD"). They divide by differences of squares. With x and y the parts of the
+# cotangents that rotate the columns of u and of v, that is half of x + y over the differences of the singular values,
+# plus half of x - y over their sums: so equal singular values matter to x + y alone, which rotates both sides alike.
 
 
 def _svd_vjp(gu: Any, gs: Any, gvh: Any, u: Any, s: Any, vh: Any) -> Any:
@@ -620,8 +624,7 @@ def _svd_vjp(gu: Any, gs: Any, gvh: Any, u: Any, s: Any, vh: Any) -> Any:
             outside = gvh - (gvh @ T(vh)) @ v1
         h = h + u1 @ _quotient(outside, rows, _near(rows, s), size, gs is not None)
     for rotation in free:
-        moved = np.abs(detached(rotation)) > 1024 * float(np.finfo(s.dtype).eps) * size
-        h = np.where(np.any(moved, axis=(-2, -1), keepdims=True), np.nan, h)
+        h = np.where(np.any(_counts(rotation, size), axis=(-2, -1), keepdims=True), np.nan, h)
     return h
 
 
@@ -817,9 +820,10 @@ _euclidean = general(
 def _p_norm_vjp(g: Any, x: Any, out: Any, ord: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Return g sign(x) (|x| / out)^(ord - 1), conjugated, which does not overflow."""
     g, out = kept(g, x.shape, axis, keepdims), kept(out, x.shape, axis, keepdims)
+    moving = (x != 0) & (out != 0)
     out = out + (out == 0)
     ratio = (np.abs(x) + (x == 0)) / out
-    return g * ((x != 0) & (out != 0)) * conj(x) / out * ratio ** (float(ord) - 2)
+    return g * moving * conj(x) / out * ratio ** (float(ord) - 2)
 
 
 _p_norm = general(
@@ -858,7 +862,7 @@ def _norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> 
         if axis is None and (ord is None or (ord in ("f", "fro") and x.ndim == 2) or (ord == 2 and x.ndim == 1)):
             return _euclidean(x, keepdims=keepdims)
         if len(axes) == 1 and not isinstance(ord, str):
-            return _norm_of_vectors(x, ord, operator.index(axes[0]), keepdims)
+            return _norm_of_vectors(x, ord, normalize_axis_index(operator.index(axes[0]), x.ndim), keepdims)
         if len(axes) == 2 and axes[0] % x.ndim != axes[1] % x.ndim:
             if ord in (None, "f", "fro"):
                 return _euclidean(x, axis=axes, keepdims=keepdims)
@@ -930,7 +934,7 @@ composite(
 
 
 def _vector_norm(x: Any, /, *, axis: Any = None, keepdims: bool = False, ord: Any = 2) -> Any:
-    axes = axes_of(axis, x.ndim)
+    axes = tuple(range(x.ndim)) if axis is None else normalize_axis_tuple(axis, x.ndim)
     rest = tuple(i for i in range(x.ndim) if i not in axes)
     flat = np.transpose(x, axes + rest) if axes + rest != tuple(range(x.ndim)) else x
     flat = np.reshape(flat, (count(x.shape, axes), *(x.shape[i] for i in rest)))
