@@ -6,12 +6,12 @@ import math
 import numpy as np
 
 from .._array import zeros
-from .._op import CLASSIFIED, composite, general, linear
-from .._tensor import OPS, Tensor, assign, detached
+from .._op import CLASSIFIED, composite, elementwise, general, linear
+from .._tensor import OPS, Tensor, assign, detached, wrapped
 from ..errors import UnsupportedError
-from ._algebra import along, axes_of, constant, kept_shape, operand, stored
-from ._domains import anything, case, distinct
-from .arithmetic import only
+from ._algebra import along, axes_of, constant, instead, kept_shape, operand, stored, unbroadcast
+from ._domains import Domain, anything, case, distinct, positive, real
+from .arithmetic import only, over
 from .indexing import getitem, ungetitem
 from .reductions import _recur_backwards as unrecur
 from .reductions import recurrence
@@ -285,3 +285,151 @@ def _at(ufunc):
 
 _method(np.add, "at", _at(np.add))
 _method(np.subtract, "at", _at(np.subtract))
+
+
+# Numbers between two ends, which may be tracked
+
+
+def _weights(g, num, endpoint, axis):
+    """Return the weights of the upper end, in the place and kind of the numbers that `g` belongs to."""
+    shape = [-1 if i == axis % g.ndim else 1 for i in range(g.ndim)]
+    return constant(np.linspace(0.0, 1.0, num, endpoint=endpoint).reshape(shape), g, np.real(detached(g)).dtype)
+
+
+def _to_start(g, start_shape, num=50, endpoint=True, axis=0):
+    return unbroadcast(np.sum(g * (1 - _weights(g, num, endpoint, axis)), axis=axis), start_shape)
+
+
+def _to_stop(g, stop_shape, num=50, endpoint=True, axis=0):
+    return unbroadcast(np.sum(g * _weights(g, num, endpoint, axis), axis=axis), stop_shape)
+
+
+_spaced = linear(
+    np.linspace,
+    _to_start,
+    _to_stop,
+    inputs="start stop",
+    free="dtype device",
+    on=anything,
+    cases=[
+        case((), ()),
+        case((), (), args=(5,)),
+        case((2,), (2,), num=4, axis=1),
+        case((3, 1), (2,), num=3, axis=-1),
+        case((2,), (), num=4, endpoint=False),
+        case((), (3,), args=(1,)),
+        case((2,), (2,), num=0),
+        case((), (), num=3, dtype="complex128"),
+    ],
+)
+
+
+def _arrays(*ends):
+    """Return the ends as arrays and tensors, numbers of Python in the dtype that they would take beside the others."""
+    dtype = np.result_type(*(end if isinstance(end, (int, float, complex)) else operand(end) for end in ends))
+    return [operand(dtype.type(end) if type(end) in (int, float, complex) else end) for end in ends]
+
+
+def _linspace(start, stop, num=50, endpoint=True, retstep=False, dtype=None, axis=0, *, device=None):
+    if dtype is not None and np.dtype(dtype).kind in "biu":
+        # Rounded down, so constant.
+        return wrapped(np.linspace(detached(start), detached(stop), num, endpoint, retstep, dtype, axis))
+    start, stop = _arrays(start, stop)
+    numbers = _spaced(start, stop, num, endpoint=endpoint, dtype=dtype, axis=axis)
+    if not retstep:
+        return numbers
+    steps = num - 1 if endpoint else num
+    return numbers, (stop - start) / steps if steps > 0 else wrapped(np.asarray(math.nan))
+
+
+instead(_linspace, _spaced, np.linspace)
+
+
+def _logspace(start, stop, num=50, endpoint=True, base=10.0, dtype=None, axis=0):
+    ndim = max(np.ndim(start), np.ndim(stop), np.ndim(base))
+    start, stop = (a.reshape((1,) * (ndim - a.ndim) + a.shape) for a in _arrays(start, stop))
+    exponents = np.linspace(start, stop, num, endpoint=endpoint, axis=axis)
+    if np.ndim(base):
+        base = operand(base)
+        base = np.expand_dims(base.reshape((1,) * (ndim - base.ndim) + base.shape), axis)
+    numbers = np.power(base, exponents)
+    return numbers if dtype is None else numbers.astype(dtype)
+
+
+_RANGES = [
+    case((), ()),
+    case((2,), (2,), num=4, axis=1),
+    case((3, 1), (2,), num=3, axis=-1),
+    case((2,), (), num=4, endpoint=False),
+    case((), (), num=3, dtype="complex128"),
+]
+
+composite(np.logspace, _logspace, on=real, cases=[*_RANGES, case((), (2,), num=3, base=2.0)])
+
+
+def _geomspace(start, stop, num=50, endpoint=True, dtype=None, axis=0):
+    start, stop = _arrays(start, stop)
+    if np.any(start == 0) or np.any(stop == 0):
+        raise ValueError("Geometric sequence cannot include zero")
+    dt = np.result_type(start, stop, np.zeros((), dtype))
+    start, stop = start.astype(dt), stop.astype(dt)
+    # Turned to positive numbers, and back again.
+    sign = np.sign(start)
+    numbers = np.logspace(np.log10(start / sign), np.log10(stop / sign), num, endpoint) * sign
+    return np.moveaxis(numbers, 0, axis).astype(dt if dtype is None else dtype)
+
+
+composite(np.geomspace, _geomspace, on=positive.and_complex(), cases=_RANGES)
+
+# Interpolation and phases
+
+
+def _interp(x, xp, fp, left=None, right=None, period=None):
+    x, xp, fp = operand(x), operand(xp), operand(fp)
+    # NumPy checks the arguments, and computes in double precision.
+    np.interp(0.0, np.ones(xp.shape), np.ones(fp.shape), period=period)
+    x, xp, fp = x.astype(float), xp.astype(float), fp.astype(np.result_type(fp, float))
+    if period is not None:
+        period, left, right = abs(period), None, None
+        x, xp = x % period, xp % period
+        order = np.argsort(detached(xp))
+        xp, fp = xp[order], fp[order]
+        xp = np.concatenate([xp[-1:] - period, xp, xp[:1] + period])
+        fp = np.concatenate([fp[-1:], fp, fp[:1]])
+    last = xp.shape[0] - 1
+    # A number that is one of xp counts to the interval on its right.
+    above = np.searchsorted(detached(xp), detached(x), side="right")
+    low = np.clip(above - 1, 0, max(last - 1, 0))
+    high = np.minimum(low + 1, last)
+    width = xp[high] - xp[low]
+    # Infinite numbers lie outside, and would make a nan of an even slope.
+    inside = np.clip(x, detached(xp[0]), detached(xp[-1]))
+    y = over(fp[high] - fp[low], width) * (inside - xp[low]) + fp[low]
+    y = np.where(x < xp[0], fp[0] if left is None else left, y)
+    return np.where(x > xp[-1], fp[-1] if right is None else right, y)
+
+
+_increasing = Domain("increasing", lambda rng, shape: np.sort(distinct.draw(rng, shape)))
+
+composite(
+    np.interp,
+    _interp,
+    on=(real, _increasing, anything),
+    cases=[
+        case((5,), (6,), (6,)),
+        case((2, 3), (4,), (4,), left=-1.0, right=2.0),
+        case((), (3,), (3,)),
+        case((4,), (1,), (1,)),
+        case((5,), (4,), (4,), period=2.5),
+        case((0,), (3,), (3,)),
+    ],
+)
+
+elementwise(
+    np.unwrap,
+    lambda g: g,
+    inputs="p",
+    free="discont axis period",
+    on=real,
+    cases=[case((6,)), case((2, 5), axis=0), case((4,), discont=4.0), case((5,), period=1.5)],
+)
