@@ -19,7 +19,7 @@ from .._tape import MODE
 from .._tensor import Tensor, detached, wrap
 from ..errors import ShapeError
 from ..typing import Array, Axis
-from ._algebra import kept_shape, spread
+from ._algebra import count, kept_shape, spread
 from ._domains import away_from, case, integers, interval, real
 
 __all__ = [
@@ -623,10 +623,10 @@ def _check_labels(logits: Array, labels: Array, axis: int) -> None:
             f"along axis {axis} of the shape {logits.shape}, or floating point probabilities of that shape"
         )
     # To look at labels on a device would be to wait for it.
-    if labels.size and device_of(labels) == "cpu":
-        low, high, count = labels.min(), labels.max(), logits.shape[axis]
-        if low < 0 or high >= count:
-            raise IndexError(f"cross_entropy got labels from {low} to {high}, expected 0 to {count - 1}")
+    if labels.size and type(labels) is np.ndarray:
+        low, high = np.minimum.reduce(labels, axis=None), np.maximum.reduce(labels, axis=None)
+        if low < 0 or high >= logits.shape[axis]:
+            raise IndexError(f"cross_entropy got labels from {low} to {high}, expected 0 to {logits.shape[axis] - 1}")
 
 
 def _label_losses(
@@ -639,10 +639,14 @@ def _label_losses(
     shift = _finite(_largest(x, axis))
     d = _below(x, shift)
     picked = d[_picked(labels, axis)]
-    rest = label_smoothing * np.mean(d, axis=axis) if label_smoothing else 0
+    if label_smoothing:
+        picked = (1 - label_smoothing) * picked + label_smoothing * np.mean(d, axis=axis)
     total = _total(np.exp(d, out=_in_place(d)), axis)
-    losses = np.reshape(np.log(total), labels.shape) - (1 - label_smoothing) * picked - rest
-    return _reduced(losses, reduction).astype(logits.dtype, copy=False), shift, total
+    losses = np.reshape(np.log(total), labels.shape) - picked
+    if reduction != "none":
+        losses = np.add.reduce(losses, axis=None)
+        losses = losses / labels.size if reduction == "mean" else losses
+    return losses.astype(logits.dtype, copy=False), shift, total
 
 
 def label_cross_entropy(
@@ -738,13 +742,14 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"got label_smoothing={label_smoothing}, expected a number between 0 and 1")
     x = logits if isinstance(logits, Tensor) else _floating(logits)
-    if not isinstance(labels, Tensor):
+    if not isinstance(labels, Tensor) and not is_array(labels):
         labels = as_array(labels, like=detached(x))
     if labels.dtype.kind not in "iu":
         return _probability_cross_entropy(x, labels, axis, reduction, label_smoothing)
     labels = detached(labels)
     if not isinstance(x, Tensor) or x._record is None:
-        return _like(logits, label_cross_entropy(detached(x), labels, axis, reduction, label_smoothing))
+        x = _floating(detached(x))
+        return _like(logits, label_cross_entropy(x, labels, axis, reduction, label_smoothing))
     out, shift, total = _label_losses(x._array, labels, axis, reduction, label_smoothing)
     settings = {"axis": axis, "reduction": reduction, "label_smoothing": label_smoothing}
     settings |= {"shift": shift, "total": total}
@@ -853,27 +858,22 @@ def standardize(x: Array, axis: Axis = -1, eps: float = 1e-5) -> tuple[Array, Ar
 
 
 def _standardize(x: Array, axis: Axis, eps: float) -> tuple[Array, Array]:
-    count = _count(x.shape, axis)
-    d = x - _sums(x, axis) / count
+    n = count(x.shape, axis)
+    d = x - _sums(x, axis) / n
     rate = _sums_of_products(d, d, axis)
-    rate /= count
+    rate /= n
     rate += eps
     rate = 1 / np.sqrt(rate)
     d *= rate
     return d, rate
 
 
-def _count(shape: Any, axis: Axis) -> int:
-    """Return the number of entries that a reduction of `shape` over `axis` joins into one."""
-    return math.prod(n for n, kept in zip(shape, _kept(len(shape), axis), strict=True) if not kept)
-
-
 def _standardize_vjp(g_out: Any, g_rate: Any, out: Any, rate: Any, axis: Axis = -1) -> Any:
     # With n entries, out = d rate and rate = (d d / n + eps)**(-1/2):
     # d out = rate (t - mean(t) - out (out t) / n), d rate = -rate**2 (out t) / n.
-    count = _count(out.shape, axis)
-    onto = (_sums_of_products(g_out, out, axis) + g_rate * rate) / count
-    return (g_out - _sums(g_out, axis) / count - out * onto) * rate
+    n = count(out.shape, axis)
+    onto = (_sums_of_products(g_out, out, axis) + g_rate * rate) / n
+    return (g_out - _sums(g_out, axis) / n - out * onto) * rate
 
 
 standardize = general(
@@ -904,11 +904,24 @@ def scale_and_shift(x: Array, y: Array, z: Array) -> Array:
     return out + z
 
 
+def _onto_last(h: Any, shape: Any) -> Any:
+    """Return `h` summed to `shape` if that is its last axis, in half of the engine's time; otherwise as it is."""
+    if h.ndim > 1 and shape == h.shape[-1:] and h.dtype.itemsize > 2:
+        return np.einsum("ij->j", np.reshape(h, (-1, h.shape[-1])))
+    return h
+
+
+def _scale_vjp(g: Any, x: Any, shape: Any) -> Any:
+    if g.ndim > 1 and shape == g.shape[-1:] and x.shape == g.shape and g.dtype == x.dtype and g.dtype.itemsize > 2:
+        return np.einsum("ij,ij->j", np.reshape(g, (-1, *shape)), np.reshape(x, (-1, *shape)))
+    return g * x
+
+
 scale_and_shift = elementwise(
     scale_and_shift,
     lambda g, y: g * y,
-    lambda g, x: g * x,
-    lambda g: g,
+    lambda g, x, y_shape: _scale_vjp(g, x, y_shape),
+    lambda g, z_shape: _onto_last(g, z_shape),
     inputs="x y z",
     on=real,
     cases=[case((4,), (4,), (4,)), case((2, 3), (3,), (3,)), case((2, 3), (), (3,)), case((), (), ())],
