@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from typing import Any
 
 import numpy as np
@@ -31,12 +32,12 @@ def H(x: Any) -> Any:  # noqa: N802 - the mathematical name
 
 
 def axes_of(axis: Axis, ndim: int) -> tuple[int, ...]:
-    """Return the axes that `axis` names in an array of `ndim` axes, as numbers from 0 on, in order."""
+    """Return the axes that `axis`, a valid one, names in an array of `ndim` axes, as numbers from 0 on, in order."""
     if axis is None:
         return tuple(range(ndim))
     if isinstance(axis, (tuple, list)):
-        return tuple(sorted(int(a) % ndim for a in axis))
-    return (int(axis) % ndim,) if ndim else ()
+        return tuple(sorted(operator.index(a) % ndim for a in axis))
+    return (operator.index(axis) % ndim,) if ndim else ()
 
 
 def kept_shape(x_shape: Shape, axis: Axis) -> Shape:

@@ -6,6 +6,7 @@ import itertools
 import operator
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from .._array import is_array
 from .._op import composite, linear
@@ -161,7 +162,7 @@ composite(
 
 def _array_split(ary, indices_or_sections, axis=0):
     n = ary.shape[axis]
-    axis = operator.index(axis) % ary.ndim
+    axis = normalize_axis_index(axis, ary.ndim)
     if np.ndim(indices_or_sections):
         bounds = [0, *np.asarray(indices_or_sections).tolist(), n]
     else:
@@ -223,8 +224,8 @@ composite(np.dsplit, _splitter("dsplit", 3, lambda ary: 2), on=anything, cases=[
 def _unstack(x, /, *, axis=0):
     if x.ndim == 0:
         raise ValueError("Input array must be at least 1-d.")
-    n = x.shape[axis]
-    return tuple([x[along(axis % x.ndim, i)] for i in range(n)])
+    axis = normalize_axis_index(axis, x.ndim)
+    return tuple([x[along(axis, i)] for i in range(x.shape[axis])])
 
 
 if hasattr(np, "unstack"):  # since NumPy 2.1
@@ -256,10 +257,11 @@ def _delete(arr, obj, axis=None):
     arr = operand(arr)
     if axis is None:
         arr, axis = (arr if arr.ndim == 1 else arr.reshape(-1)), 0
+    axis = normalize_axis_index(axis, arr.ndim)
     n = arr.shape[axis]
     left = np.zeros(n, bool)
     left[np.delete(np.arange(n), detached(obj))] = True
-    return arr[along(operator.index(axis) % arr.ndim, constant(left, arr))]
+    return arr[along(axis, constant(left, arr))]
 
 
 composite(
@@ -282,8 +284,8 @@ def _insert(arr, obj, values, axis=None):
     arr = operand(arr, values)
     if axis is None:
         arr, axis = (arr if arr.ndim == 1 else arr.reshape(-1)), 0
+    axis = normalize_axis_index(axis, arr.ndim)
     n = arr.shape[axis]
-    axis = operator.index(axis) % arr.ndim
     values = operand(values, arr)
     values = values if values.dtype == arr.dtype else values.astype(arr.dtype)
     places = np.arange(*obj.indices(n)) if isinstance(obj, slice) else np.asarray(detached(obj))

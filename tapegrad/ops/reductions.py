@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import builtins
-import operator
 import warnings
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .._array import accumulation_dtype, is_array, to_host
 from .._op import CLASSIFIED, composite, general, linear, unary
@@ -143,7 +143,7 @@ def _sum_and_size(a, axis, keepdims, where):
 
 def _flat(a, axis):
     """Return `a` and a number from 0 on for `axis`; for None, `a` in one dimension, and 0."""
-    return (a.reshape(-1) if a.ndim != 1 else a, 0) if axis is None else (a, operator.index(axis) % max(a.ndim, 1))
+    return (a.reshape(-1) if a.ndim != 1 else a, 0) if axis is None else (a, normalize_axis_index(axis, a.ndim or 1))
 
 
 def _sum_backwards(g, x_shape, axis):
@@ -291,7 +291,7 @@ def _cumulative(scan, start):
     def run(x, /, *, axis=None, dtype=None, out=None, include_initial=False):
         if axis is None and x.ndim != 1:
             raise ValueError("For arrays which have more than one dimension ``axis`` argument is required.")
-        axis = 0 if axis is None else operator.index(axis) % x.ndim
+        axis = 0 if axis is None else normalize_axis_index(axis, x.ndim)
         result = scan(x, axis=axis, dtype=dtype)
         if include_initial:
             shape = (*x.shape[:axis], 1, *x.shape[axis + 1 :])
@@ -441,7 +441,7 @@ def _var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tr
         return stored(typed(_variance(a, axis=axis, ddof=ddof, keepdims=keepdims), dtype), out)
     if mean is None:
         mean = _mean(a, axis=axis, keepdims=True, where=where)
-    deviation = a - operand(mean, a)
+    deviation = masked(a - operand(mean, a), where, 0)
     square = np.real(deviation * np.conj(deviation)) if deviation.dtype.kind == "c" else deviation * deviation
     total, size = _sum_and_size(square, axis, keepdims, where)
     return stored(typed(total / np.maximum(size - ddof, 0), dtype or square.dtype), out)
@@ -478,7 +478,7 @@ def _along_axes(weights, a, axis):
         return weights
     if axis is None:
         raise TypeError("Axis must be specified when shapes of a and weights differ.")
-    axes = [i % a.ndim for i in (axis if isinstance(axis, tuple) else (axis,))]
+    axes = normalize_axis_tuple(axis, a.ndim)
     if weights.shape != tuple(a.shape[i] for i in axes):
         raise ValueError("Shape of weights must be consistent with shape of a along specified axis.")
     weights = weights.transpose(sorted(range(len(axes)), key=axes.__getitem__))
@@ -652,7 +652,7 @@ _ranked = general(
 
 def _in_front(a, axis):
     """Return `a` with the axes `axis` joined in one, which is the first, and the shape that keepdims=True gives."""
-    axes = axes_of(axis, a.ndim)
+    axes = tuple(range(a.ndim)) if axis is None else tuple(sorted(normalize_axis_tuple(axis, a.ndim)))
     rest = [i for i in range(a.ndim) if i not in axes]
     moved = a if len(axes) == 1 and axes[0] == 0 else a.transpose(*axes, *rest)
     if len(axes) != 1:
@@ -1023,7 +1023,7 @@ def _diff(a, n=1, axis=-1, prepend=None, append=None):
     a = operand(a, prepend if append is None else append)
     if a.ndim == 0:
         raise ValueError("diff requires input that is at least one dimensional")
-    axis = operator.index(axis) % a.ndim if -a.ndim <= axis < a.ndim else np.moveaxis(detached(a), axis, axis)
+    axis = normalize_axis_index(axis, a.ndim)
     if prepend is not None or append is not None:
         before = [] if prepend is None else [_end(prepend, a, axis)]
         after = [] if append is None else [_end(append, a, axis)]
@@ -1073,7 +1073,7 @@ composite(
 
 def _gradient(f, *varargs, axis=None, edge_order=1):
     f = operand(f, next((v for v in varargs if isinstance(v, Tensor)), None))
-    axes = tuple(range(f.ndim)) if axis is None else tuple(i % f.ndim for i in np.atleast_1d(axis).tolist())
+    axes = tuple(range(f.ndim)) if axis is None else normalize_axis_tuple(axis, f.ndim)
     if edge_order > 2:
         raise ValueError("'edge_order' greater than 2 not supported")
     if not varargs:
@@ -1163,7 +1163,7 @@ composite(
 
 def _trapezoid(y, x=None, dx=1.0, axis=-1):
     y = operand(y, x if isinstance(x, Tensor) else dx)
-    axis = operator.index(axis) % y.ndim
+    axis = normalize_axis_index(axis, y.ndim)
     widths = dx if np.ndim(dx) == 0 else operand(dx, y)
     if x is not None:
         x = operand(x, y)
@@ -1351,7 +1351,7 @@ def _reduction(function):
 
 def _scan(function):
     def accumulate(array, axis=0, dtype=None, out=None):
-        return stored(function(typed(array, dtype), axis=operator.index(axis) % array.ndim), out)
+        return stored(function(typed(array, dtype), axis=normalize_axis_index(axis, array.ndim)), out)
 
     return accumulate
 
@@ -1423,7 +1423,7 @@ segments = linear(
 
 def _reduceat(array, indices, axis=0, dtype=None, out=None):
     starts = to_host(detached(operand(indices))).tolist()
-    return stored(segments(typed(array, dtype), starts, axis=operator.index(axis) % array.ndim), out)
+    return stored(segments(typed(array, dtype), starts, axis=normalize_axis_index(axis, array.ndim)), out)
 
 
 _method(np.add, "reduceat", _reduceat)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .._array import zeros
 from .._op import CLASSIFIED, composite, linear, multilinear
@@ -294,7 +295,7 @@ def _repeat(a, repeats, axis=None):
         return _repeated(a, int(np.ravel(repeats)[0] if np.ndim(repeats) else repeats), axis=axis)
     if axis is None:
         a, axis = a.reshape(-1), 0
-    axis = operator.index(axis) % a.ndim
+    axis = normalize_axis_index(axis, a.ndim)
     places = np.repeat(np.arange(a.shape[axis]), np.asarray(repeats))
     return a[along(axis, places)]
 
@@ -703,7 +704,7 @@ constants(np.zeros_like, np.ones_like, np.empty_like)
 
 def _trim_zeros(filt, trim="fb", axis=None):
     kept = np.trim_zeros(detached(filt), trim, **({} if axis is None else {"axis": axis}))
-    axes = range(filt.ndim) if axis is None else [i % filt.ndim for i in np.atleast_1d(axis).tolist()]
+    axes = range(filt.ndim) if axis is None else normalize_axis_tuple(axis, filt.ndim)
     places = np.nonzero(detached(filt))
     index = [slice(None)] * filt.ndim
     for i in axes:
