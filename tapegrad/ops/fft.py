@@ -19,7 +19,7 @@ from ._domains import anything, case, real
 from .indexing import ungetitem
 
 # The norm under which the inverse transform has the factor that the forward one has under the key, and vice versa.
-_INVERSE_NORM = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
+_INVERSE_NORM: dict[Any, Any] = {None: "forward", "backward": "forward", "ortho": "ortho", "forward": "backward"}
 
 
 def _resized(h: Any, n: int, axis: int) -> Any:

@@ -359,7 +359,7 @@ def _draw_deficient(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any
 deficient = Domain("deficient", _draw_deficient).and_complex(lambda rng, shape: _draw_deficient(rng, shape, complex))
 """Matrices that lack one rank."""
 
-_second = general(
+_second: Any = general(
     _second_cofactors,
     "x a",
     "out",
@@ -434,8 +434,8 @@ def _cholesky_vjp(g: Any, out: Any, upper: bool = False) -> Any:
         g, out = H(g), H(out)
     # The factor of l^-1 da l^-H that is lower triangular, with half the diagonal, is l^-1 dl.
     p = T(out) @ g
-    p = np.linalg.solve(T(out), _hermitian_part(np.tril(p) + np.tril(p, -1)) / 2)
-    return T(np.linalg.solve(H(out), T(p)))
+    inverse = np.linalg.inv(out)
+    return T(inverse) @ (_hermitian_part(np.tril(p) + np.tril(p, -1)) / 2) @ conj(inverse)
 
 
 _cholesky = general(
@@ -499,7 +499,7 @@ _factors = _several(
 )
 
 
-def _qr(a: Any, mode: str = "reduced") -> Any:
+def _qr(a: Any, mode: Any = "reduced") -> Any:
     if mode == "r":
         return _factors(a)[1]
     if mode not in ("reduced", "complete"):
@@ -561,7 +561,7 @@ composite(
 
 
 def _eig_vjp(gw: Any, gv: Any, w: Any, v: Any) -> Any:
-    left = None if gw is None else gw[..., :, None] * T(v)
+    left: Any = None if gw is None else gw[..., :, None] * T(v)
     if gv is not None:
         m = T(v) @ gv
         # What would stretch a vector is taken out; what would turn its phase must be nothing.
