@@ -70,9 +70,14 @@ def _concatenate(arrays, axis=0, dtype=None, casting="same_kind", bounds=None):
 
 instead(_concatenate, concatenated, np.concatenate)
 
-OPS["stack"] = linear(
-    np.stack,
+_stacked = linear(
+    lambda xs, axis=0, dtype=None, casting="same_kind": (
+        np.stack(xs, axis)
+        if dtype is None and casting == "same_kind"
+        else np.stack(xs, axis, dtype=dtype, casting=casting)
+    ),
     lambda g, k, axis=0: g[along(axis % g.ndim, k)],
+    name="stack",
     inputs="*xs",
     free="dtype casting",
     on=anything,
@@ -85,6 +90,13 @@ OPS["stack"] = linear(
         case([(0,), (0,)]),
     ],
 )
+
+
+def _stack(arrays, axis=0, dtype=None, casting="same_kind"):
+    return _stacked(_like_tensors(arrays), axis, dtype, casting)
+
+
+OPS["stack"] = instead(_stack, _stacked, np.stack)
 
 
 def _after(shape_up, axis_of):
