@@ -56,7 +56,7 @@ class Tensor(NdarrayMethods):
 
     @data.setter
     def data(self, value: ArrayLike) -> None:
-        if type(value) not in _array.LIBRARIES:
+        if type(value) not in _array.LIBRARIES or value.dtype != self.dtype:
             value = as_array(detached(value), like=self._array)
         if isinstance(self._record, Leaf) and (value.shape != self.shape or value.dtype != self.dtype):
             raise ShapeError(
