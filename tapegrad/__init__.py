@@ -27,10 +27,25 @@ tensor(-0.47942554)
 
 from . import errors, random
 from ._tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from ._tensor import Tensor, as_tensor, tensor
+from ._tensor import OPS, Tensor, as_tensor, tensor
 from ._transforms import grad, gradients, jvp, value_and_grad, vjp
 from ._tree import register_container
 from .ops.creation import arange, empty, empty_like, eye, full, full_like, linspace, ones, ones_like, zeros, zeros_like
+from .ops.neural import (
+    binary_cross_entropy_with_logits,
+    cross_entropy,
+    elu,
+    gelu,
+    layer_norm,
+    leaky_relu,
+    log_softmax,
+    logsumexp,
+    relu,
+    sigmoid,
+    silu,
+    softmax,
+    softplus,
+)
 
 # The methods of Tensor are attached from the table that the chapters of ops have filled.
 from . import _methods  # isort: skip
@@ -41,6 +56,9 @@ __all__ = [
     "Tensor",
     "arange",
     "as_tensor",
+    "binary_cross_entropy_with_logits",
+    "cross_entropy",
+    "elu",
     "empty",
     "empty_like",
     "enable_grad",
@@ -48,17 +66,28 @@ __all__ = [
     "eye",
     "full",
     "full_like",
+    "gelu",
     "grad",
     "gradients",
     "is_grad_enabled",
     "jvp",
+    "layer_norm",
+    "leaky_relu",
     "linspace",
+    "log_softmax",
+    "logsumexp",
     "no_grad",
     "ones",
     "ones_like",
     "random",
     "register_container",
+    "relu",
     "set_grad_enabled",
+    "sigmoid",
+    "silu",
+    "softmax",
+    "softplus",
+    "stack",
     "tensor",
     "value_and_grad",
     "vjp",
@@ -67,3 +96,5 @@ __all__ = [
 ]
 
 _methods.attach()
+
+stack = OPS["stack"]
