@@ -24,6 +24,7 @@ import numpy as np
 
 import tapegrad as tg
 from tapegrad import nn, optim
+from tapegrad._array import to_host
 from tapegrad.data import batches
 from tapegrad.errors import DeviceError, MissingPackageError
 from tapegrad.ops import neural
@@ -318,7 +319,8 @@ def write_report(
     weight_images(strongest_units(model, SHOWN), (8, 8)).savefig(folder / "first_layer.png")
     pixels = digits.test_images.numpy().reshape(-1, 8, 8)
     misclassified(pixels, labels, predicted, probabilities.max(axis=1)).savefig(folder / "misclassified.png")
-    np.savez(folder / "weights.npz", **model.state_dict())
+    weights: dict[str, Any] = {name: to_host(array) for name, array in model.state_dict().items()}
+    np.savez(folder / "weights.npz", **weights)
     (folder / "tape.txt").write_text(tape[0] + "\n", encoding="utf-8")
     (folder / "metrics.json").write_text(json.dumps(_finite(metrics), indent=2) + "\n", encoding="utf-8")
     (folder / "index.html").write_text(page(metrics, tape[0]), encoding="utf-8")

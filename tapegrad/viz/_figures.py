@@ -86,15 +86,14 @@ def learning_curves(
     figure = _figure(9, 3.6)
     left, right = figure.subplots(1, 2)
     _curves(left, where, losses, "Loss", "{:.3f}")
-    if all(value > 0 for curve in losses.values() for value in curve):
+    if len(where) > 1 and all(value > 0 for curve in losses.values() for value in curve):
         _logarithmic(left)
     percent = {name: [100 * value for value in curve] for name, curve in accuracies.items()}
     _curves(right, where, percent, "Accuracy, percent", "{:.1f} %")
     # What happened before the first epoch is off the picture: beside it, all that follows would look alike.
     learned = [value for curve in percent.values() for value in curve[1:] if math.isfinite(value)]
-    if learned:
-        low = min(10 * math.floor(min(learned) / 10), 90)
-        right.set_ylim(low, 100 + 0.03 * (100 - low))
+    low = min(10 * math.floor(min(learned) / 10), 90) if learned else 0
+    right.set_ylim(low, 100 + 0.03 * (100 - low))
     return figure
 
 
@@ -121,8 +120,9 @@ def _curves(axes: Axes, where: Any, curves: Mapping[str, Sequence[float]], title
     axes.spines["bottom"].set_color(LINES)
     axes.tick_params(colors=MUTED, length=0)
     axes.locator_params(axis="x", integer=True)
-    if len(where) < 2:
-        axes.set_xlim(where[0] - 0.5, where[0] + 0.5)
+    if len(where) == 1:
+        axes.set_xticks(where)
+        axes.set_ylim(0, 1.1 * axes.get_ylim()[1])
     if curves:
         axes.legend(frameon=False, labelcolor=INK)
 

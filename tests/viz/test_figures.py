@@ -49,7 +49,7 @@ def test_accuracies_fill_the_picture_from_the_first_epoch_on():
 @pytest.mark.parametrize(
     ("losses", "epochs", "scale"),
     [
-        ([2.0], [0.0], "log"),
+        ([2.0], [0.0], "linear"),
         ([2.0, 1.0], [0, 0.5], "log"),
         ([2.0, 0.0], [0, 1], "linear"),
         ([2.0, np.nan], [0, 1], "linear"),
