@@ -55,7 +55,7 @@ _new = object.__new__
 
 
 class Parts(dict[int, Any]):
-    """The cotangents of an op with several results, by position; missing ones are zero."""
+    """The cotangents of an op with several results, by position; those of unused results are missing."""
 
     dtype = None
 
@@ -116,7 +116,7 @@ class Op:
         self.settings = {name for names in self.names for name in names} - set(self.sources)
         self.known = self.settings | set(free.split())
         rules = tuple(
-            (f, len(names)) if f is None or len(self.outputs) == 1 else (self._spread_parts(f), 1 + len(names))
+            (f if f is None or len(self.outputs) == 1 else self._on_parts(f), len(names))
             for f, names in zip(self.formulas, self.names, strict=True)
         )
         self.each_formula: Any = itertools.repeat(self.formulas[0]) if self.variadic else self.formulas
@@ -161,18 +161,10 @@ class Op:
                 f"its rule knows {', '.join(sorted(self.known)) or 'none'}"
             )
 
-    def _spread_parts(self, formula: Formula) -> Formula:
+    def _on_parts(self, formula: Formula) -> Formula:
         """Return `formula`, which takes one cotangent per result, as a function of `Parts`."""
-
-        def on_parts(parts: Parts, *residuals: Any) -> Any:
-            specifications = residuals[0]
-            like = next(iter(parts.values()))
-            cotangents = [
-                parts[i] if i in parts else zeros(shape, dtype, like) for i, (shape, dtype) in enumerate(specifications)
-            ]
-            return formula(*cotangents, *residuals[1:])
-
-        return on_parts
+        places = range(len(self.outputs))
+        return lambda parts, *residuals: formula(*[parts.get(i) for i in places], *residuals)
 
     # Residuals
 
@@ -192,8 +184,6 @@ class Op:
         It is written out with the settings in its signature, so that Python binds them at full speed.
         """
         values = [self.sources.get(name, name) for name in names]
-        if len(self.outputs) > 1:
-            values = ["tuple([(a.shape, a.dtype) for a in _outs])", *values]
         signature = "".join(f", {name}=_defaults.get({name!r})" for name in self.bound)
         source = f"lambda _k, _arrays, _outs{signature}: ({', '.join(values)})"
         made: Callable[..., Any] = eval(source, {"_defaults": self.defaults, "_shape": _shape, "_device_of": device_of})
@@ -208,15 +198,11 @@ class Op:
         """Return the residuals for input `k` with tensors, tied to their records, in place of arrays."""
         names = self.names[0 if self.variadic else k]
         parents = record.parents()
-        several = len(self.outputs) > 1
-        values = saved if len(names) + several > 1 else (saved,)
-        revived: list[Any] = list(values[:several])
-        for name, value in zip(names, values[several:], strict=True):
+        revived: list[Any] = []
+        for name, value in zip(names, saved if len(names) > 1 else (saved,), strict=True):
             if name in self.outputs:
-                if several:
-                    revived.append(wrap(value, _part(record, self.outputs.index(name))))
-                else:
-                    revived.append(wrap(value, record))
+                several = len(self.outputs) > 1
+                revived.append(wrap(value, _part(record, self.outputs.index(name)) if several else record))
             elif name == "xs":
                 revived.append(tuple(wrap(v, p) if p is not None else v for v, p in zip(value, parents, strict=True)))
             elif name in self.inputs and (parent := parents[self.inputs.index(name)]) is not None:
@@ -343,9 +329,8 @@ class Op:
     def _values(self, collect: Any, count: int, k: int, inputs: Sequence[Any], outs: Sequence[Any], call: Any) -> Any:
         """Return the `count` values that a collector gives, as a tuple."""
         args, kwargs = call
-        several = len(self.outputs) > 1
         values = collect(k, inputs, outs, *args, **kwargs)
-        return (values,) if count + several == 1 else values[several:]
+        return (values,) if count == 1 else values
 
     def _transposed_vjp(self, ts: Sequence[Any], inputs: Sequence[Any], outs: Sequence[Any], call: Any) -> list[Any]:
         """Return the tangents by transposing the VJP: it is linear in the cotangent, so its own VJP is the JVP."""
@@ -715,6 +700,7 @@ def general(
 ) -> Callable[..., Any]:
     """Give any other function a VJP for each input; its parameters are the cotangents `g` (or `gNAME`), then residuals.
 
+    With several results, the cotangent of one that was not used is None: it says less than one that happens to be zero.
     Without a `jvp`, forward mode transposes the VJP.
     """
     formulas = [vjp] if callable(vjp) else vjp

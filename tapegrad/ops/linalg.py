@@ -27,10 +27,10 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from numpy.linalg import LinAlgError
 
 from .._array import as_array, device_of, zeros
-from .._op import Op, Parts, _register, composite, constant, general
+from .._op import composite, constant, general
 from .._tensor import Tensor, detached, wrapped
 from ..errors import UnsupportedError
-from ..typing import Axis, Formula
+from ..typing import Axis
 from ._algebra import H, T, axes_of, conj, count, instead, kept, operand, unbroadcast
 from ._domains import Domain, anything, case, invertible, nonzero, positive_definite, symmetric
 from .arithmetic import over
@@ -40,25 +40,6 @@ Eig = type(np.linalg.eig(np.ones((1, 1))))
 Svd = type(np.linalg.svd(np.ones((1, 1))))
 Qr = type(np.linalg.qr(np.ones((1, 1))))
 Slogdet = type(np.linalg.slogdet(np.ones((1, 1))))
-
-
-class _Several(Op):
-    """An op with several results whose formulas get None for the cotangent of a result that was not used.
-
-    Rules need to know: a cotangent that happens to be zero says more than none at all.
-    """
-
-    def _spread_parts(self, formula: Formula) -> Formula:
-        places = range(len(self.outputs))
-
-        def on_parts(parts: Parts, _: Any, *residuals: Any) -> Any:
-            return formula(*[parts.get(i) for i in places], *residuals)
-
-        return on_parts
-
-
-def _several(function: Callable[..., Any], inputs: str, outputs: str, *formulas: Formula, **options: Any) -> Any:
-    return _register(_Several(function, "general", formulas, inputs=inputs, outputs=outputs, **options))
 
 
 # Domains
@@ -408,7 +389,7 @@ def _slogdet_vjp(gsign: Any, glogabsdet: Any, a: Any, sign: Any) -> Any:
     return g[..., None, None] * _inverse_transposed(a)
 
 
-_slogdet = _several(
+_slogdet = general(
     lambda a: Slogdet(*np.linalg.slogdet(a)),
     "a",
     "sign logabsdet",
@@ -480,7 +461,7 @@ def _qr_vjp(gq: Any, gr: Any, q: Any, r: Any) -> Any:
     return h if r.shape[-1] == k else np.concatenate([h, q1 @ g_right], -1)
 
 
-_factors = _several(
+_factors = general(
     lambda a, mode="reduced": Qr(*np.linalg.qr(a, mode)),
     "a",
     "q r",
@@ -530,7 +511,7 @@ def _eigh_vjp(gw: Any, gv: Any, w: Any, v: Any) -> Any:
     return left @ T(v)
 
 
-_eigh = _several(
+_eigh = general(
     lambda a, UPLO="L": Eigh(*np.linalg.eigh(a, UPLO)),  # noqa: N803 - NumPy's name
     "a",
     "w v",
@@ -574,7 +555,7 @@ def _eig_vjp(gw: Any, gv: Any, w: Any, v: Any) -> Any:
     return np.linalg.solve(T(v), left)
 
 
-_eig = _several(lambda a: Eig(*np.linalg.eig(a)), "a", "w v", _eig_vjp, name="eig", on=diagonalizable, cases=SQUARES)
+_eig = general(lambda a: Eig(*np.linalg.eig(a)), "a", "w v", _eig_vjp, name="eig", on=diagonalizable, cases=SQUARES)
 instead(_eig, _eig, np.linalg.eig)
 # Without vectors the values might come in another order, so they are found with them.
 composite(np.linalg.eigvals, lambda a: _eig(a)[0], on=complex_diagonalizable, cases=SQUARES)
@@ -628,7 +609,7 @@ def _svd_vjp(gu: Any, gs: Any, gvh: Any, u: Any, s: Any, vh: Any) -> Any:
     return h
 
 
-_svd = _several(
+_svd = general(
     lambda a, full_matrices=True: Svd(*np.linalg.svd(a, full_matrices)),
     "a",
     "u s vh",
@@ -767,12 +748,11 @@ def _lstsq_for_b(gx: Any, gresiduals: Any, grank: Any, gs: Any, a: Any, b: Any, 
     return h
 
 
-_lstsq = _several(
+_lstsq = general(
     np.linalg.lstsq,
     "a b",
     "x residuals rank s",
-    _lstsq_for_a,
-    _lstsq_for_b,
+    [_lstsq_for_a, _lstsq_for_b],
     on=(complex_spectral, anything),
     cases=[
         case((4, 3), (4,)),
