@@ -75,8 +75,8 @@ def program(output: Tensor, names: Mapping[str, Any] | None = None) -> list[Line
     >>> import numpy as np, tapegrad as tg
     >>> from tapegrad.viz import program
     >>> w = tg.tensor([1.0, 2.0], requires_grad=True)
-    >>> [(line.operation, line.inputs[0], line.nbytes) for line in program(np.sum(np.exp(w * 3)), {"w": w})]
-    [('multiply', 'w', 0), ('exp', 1, 16), ('sum', 2, 0)]
+    >>> [(line.operation, line.results[0][0], line.nbytes) for line in program(np.sum(np.exp(w * 3)), {"w": w})]
+    [('multiply', (2,), 0), ('exp', (2,), 16), ('sum', (), 0)]
     """
     lines, _ = _lines(output, names or {})
     return lines
