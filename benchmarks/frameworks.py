@@ -30,14 +30,14 @@ class Problem:
     Attributes
     ----------
     loss : `loss(np, *constants, *parameters)`, a number, written in the functions of the namespace `np`
-    hand : the gradients of the same loss by the same parameters, written by hand in NumPy
+    hand : the same loss, and its gradients by the parameters, written by hand in NumPy
     constants, parameters : NumPy arrays
     rate : if given, a step ends with `parameter -= rate * gradient`
     operations : the operations that a step's time is divided by, if it is told per operation
     """
 
     loss: Callable[..., Any]
-    hand: Callable[..., Sequence[Any]]
+    hand: Callable[..., tuple[Any, Sequence[Any]]]
     constants: Sequence[np.ndarray]
     parameters: Sequence[np.ndarray]
     rate: float | None = None
@@ -97,7 +97,7 @@ class Hand(Framework):
         parameters = [library.array(a)[()] for a in problem.parameters]
 
         def step() -> Sequence[Any]:
-            grads = hand(library, *constants, *parameters)
+            _, grads = hand(library, *constants, *parameters)
             if rate is not None:
                 for p, g in zip(parameters, grads, strict=True):
                     p -= rate * g

@@ -21,12 +21,14 @@ def seed_network(np: Any, x: Any, target: Any, w1: Any, b1: Any, w2: Any, b2: An
 
 
 def seed_network_by_hand(np: Any, x: Any, target: Any, w1: Any, b1: Any, w2: Any, b2: Any) -> Any:
-    """Return the gradients of `seed_network`."""
+    """Return the loss of `seed_network` and its gradients."""
     h = 1 / (1 + np.exp(-(x @ w1 + b1)))
     out = np.tanh(h @ w2 + b2)
-    gz2 = (out - target) * (2 / out.size) * (1 - out * out)
+    error = out - target
+    loss = np.mean(error * error)
+    gz2 = error * (2 / out.size) * (1 - out * out)
     gz1 = (w2 @ gz2) * h * (1 - h)
-    return np.outer(x, gz1), gz1, np.outer(h, gz2), gz2
+    return loss, (np.outer(x, gz1), gz1, np.outer(h, gz2), gz2)
 
 
 def seed_network_problem() -> Problem:
@@ -50,21 +52,25 @@ def perceptron(np: Any, x: Any, labels: Any, *parameters: Any) -> Any:
 
 
 def perceptron_by_hand(np: Any, x: Any, labels: Any, *parameters: Any) -> Any:
-    """Return the gradients of `perceptron`."""
+    """Return the loss of `perceptron` and its gradients."""
     inputs = [x]
     for w, b in zip(parameters[:-2:2], parameters[1:-2:2], strict=True):
         inputs.append(np.maximum(inputs[-1] @ w + b, 0))
     z = inputs[-1] @ parameters[-2] + parameters[-1]
-    g = np.exp(z - np.max(z, axis=1, keepdims=True))
-    g /= np.sum(g, axis=1, keepdims=True)
-    g[np.arange(len(labels)), labels] -= 1
+    right = np.arange(len(labels)), labels
+    z -= np.max(z, axis=1, keepdims=True)
+    g = np.exp(z)
+    total = np.sum(g, axis=1, keepdims=True)
+    loss = np.mean(np.log(total[:, 0]) - z[right])
+    g /= total
+    g[right] -= 1
     g /= len(labels)
     grads: list[Any] = []
     for w, h in zip(parameters[-2::-2], reversed(inputs), strict=True):
         grads += [np.sum(g, axis=0), h.T @ g]
         if h is not x:
             g = (g @ w.T) * (h > 0)
-    return grads[::-1]
+    return loss, grads[::-1]
 
 
 def perceptron_problem(batch: int, *widths: int) -> Problem:
@@ -86,10 +92,11 @@ def recurrent(np: Any, x: Any, wx: Any, wh: Any, b: Any) -> Any:
 
 
 def recurrent_by_hand(np: Any, x: Any, wx: Any, wh: Any, b: Any) -> Any:
-    """Return the gradients of `recurrent`."""
+    """Return the loss of `recurrent` and its gradients."""
     states = [np.tanh(x[0] @ wx + b)]
     for t in range(1, len(x)):
         states.append(np.tanh(x[t] @ wx + b + states[-1] @ wh))
+    loss = np.mean(states[-1] * states[-1])
     gh = states[-1] * (2 / states[-1].size)
     gwx = gwh = gb = 0.0
     for t in reversed(range(len(x))):
@@ -99,7 +106,7 @@ def recurrent_by_hand(np: Any, x: Any, wx: Any, wh: Any, b: Any) -> Any:
         if t:
             gwh = gwh + states[t - 1].T @ g
             gh = g @ wh.T
-    return gwx, gwh, gb
+    return loss, (gwx, gwh, gb)
 
 
 def recurrent_problem(steps: int, batch: int, inputs: int, hidden: int) -> Problem:
@@ -137,7 +144,7 @@ def transformer(np: Any, x: Any, target: Any, *parameters: Any, heads: int) -> A
 
 
 def transformer_by_hand(np: Any, x: Any, target: Any, *parameters: Any, heads: int) -> Any:
-    """Return the gradients of `transformer`."""
+    """Return the loss of `transformer` and its gradients."""
     n1, m1, wq, bq, wk, wv, bv, wo, bo, n2, m2, w1, b1, w2, b2 = parameters
     batch, tokens, width = x.shape
     depth = width // heads
@@ -172,7 +179,10 @@ def transformer_by_hand(np: Any, x: Any, target: Any, *parameters: Any, heads: i
     t = np.tanh(rate * (u + 0.044715 * u * u * u))
     h = 0.5 * u * (1 + t)
 
-    gy = (y + (h @ w2 + b2) - target.reshape(-1, width)) * (2 / x.size)
+    error = y + (h @ w2 + b2) - target.reshape(-1, width)
+    loss = np.mean(error * error)
+
+    gy = error * (2 / x.size)
     gw2, gb2 = h.T @ gy, np.sum(gy, axis=0)
     gu = (gy @ w2.T) * (0.5 * (1 + t) + 0.5 * u * (1 - t * t) * rate * (1 + 3 * 0.044715 * u * u))
     gw1, gb1 = a2.T @ gu, np.sum(gu, axis=0)
@@ -188,7 +198,7 @@ def transformer_by_hand(np: Any, x: Any, target: Any, *parameters: Any, heads: i
     ga = gq @ wq.T + gk @ wk.T + gv @ wv.T
     gwq, gbq, gwk, gwv, gbv = a1.T @ gq, np.sum(gq, axis=0), a1.T @ gk, a1.T @ gv, np.sum(gv, axis=0)
     gn1, gm1 = np.sum(ga * c1, axis=0), np.sum(ga, axis=0)
-    return gn1, gm1, gwq, gbq, gwk, gwv, gbv, gwo, gbo, gn2, gm2, gw1, gb1, gw2, gb2
+    return loss, (gn1, gm1, gwq, gbq, gwk, gwv, gbv, gwo, gbo, gn2, gm2, gw1, gb1, gw2, gb2)
 
 
 def transformer_problem(batch: int, tokens: int, width: int, heads: int) -> Problem:

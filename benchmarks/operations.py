@@ -19,18 +19,19 @@ def chain(np: Any, y: Any, w: Any, b: Any, pairs: int) -> Any:
 
 
 def chain_by_hand(np: Any, y: Any, w: Any, b: Any, pairs: int) -> Any:
-    """Return the gradients of `chain`."""
+    """Return the loss of `chain` and its gradients."""
     seen = []
     for _ in range(pairs):
         seen.append(y)
         y = y * w + b
+    loss = np.sum(y)
     g = np.ones_like(y)
     gw = gb = 0.0
     for y in reversed(seen):
         gb = gb + g
         gw = gw + g * y
         g = g * w
-    return g, gw, gb
+    return loss, (g, gw, gb)
 
 
 def chain_problem(shape: tuple[int, ...], pairs: int) -> Problem:
@@ -53,7 +54,7 @@ def mixed(np: Any, y: Any, w: Any, v: Any, rounds: int) -> Any:
 
 
 def mixed_by_hand(np: Any, y: Any, w: Any, v: Any, rounds: int) -> Any:
-    """Return the gradients of `mixed`."""
+    """Return the loss of `mixed` and its gradients."""
     seen = []
     for _ in range(rounds):
         s = np.sin(y)
@@ -63,6 +64,7 @@ def mixed_by_hand(np: Any, y: Any, w: Any, v: Any, rounds: int) -> Any:
         c = np.sum(r, axis=0)
         seen.append((y, s, e, s > m, r, c))
         y = (r * c).reshape(8) + np.dot(e, v)
+    loss = np.sum(y)
     gy = np.ones_like(y)
     gw = gv = 0.0
     for y, s, e, larger, r, c in reversed(seen):
@@ -74,7 +76,7 @@ def mixed_by_hand(np: Any, y: Any, w: Any, v: Any, rounds: int) -> Any:
         gz = (gp * v + (gm - gs)) * e
         gw = gw + gz * s
         gy = (gs + gz * w) * np.cos(y)
-    return gy, gw, gv
+    return loss, (gy, gw, gv)
 
 
 def mixed_problem(rounds: int) -> Problem:
@@ -93,12 +95,14 @@ def elementwise(np: Any, x: Any, w: Any, b: Any) -> Any:
 
 
 def elementwise_by_hand(np: Any, x: Any, w: Any, b: Any) -> Any:
-    """Return the gradients of `elementwise`."""
+    """Return the loss of `elementwise` and its gradients."""
     t = np.tanh(x * w + b)
     s = 1 / (1 + np.exp(w - x * b))
+    ts = t * s
+    loss = np.sum(ts)
     gt = s * (1 - t * t)
-    gs = t * s * (1 - s)
-    return gt * x - gs, gt + gs * x
+    gs = ts * (1 - s)
+    return loss, (gt * x - gs, gt + gs * x)
 
 
 def elementwise_problem(size: int, dtype: str) -> Problem:

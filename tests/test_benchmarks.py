@@ -72,6 +72,14 @@ def test_hand_written_gradients_are_derivatives(workload):
 
 
 @pytest.mark.parametrize("workload", TIMED, ids=lambda w: w.name)
+def test_hand_written_losses_are_the_losses(workload):
+    problem = workload.tiny()
+    loss, _ = problem.hand(np, *problem.constants, *problem.parameters)
+    expected = problem.loss(frameworks.Tapegrad().np, *problem.constants, *problem.parameters)
+    np.testing.assert_allclose(loss, expected, rtol=1e-12 if loss.dtype == np.float64 else 1e-5)
+
+
+@pytest.mark.parametrize("workload", TIMED, ids=lambda w: w.name)
 def test_tapegrad_agrees_with_the_hand_written_gradients(workload):
     problem = workload.tiny()
     found = {f.name: core.gradients(problem, f) for f in (frameworks.Tapegrad(), frameworks.Hand())}
@@ -90,8 +98,8 @@ def test_peers_agree_with_the_hand_written_gradients(workload, name, library):
 
 def test_a_row_whose_gradients_disagree_is_refused():
     def wrong(np, x, w, b):
-        gw, gb = operations.elementwise_by_hand(np, x, w, b)
-        return gw, gb * (1 + 1e-5)
+        loss, (gw, gb) = operations.elementwise_by_hand(np, x, w, b)
+        return loss, (gw, gb * (1 + 1e-5))
 
     right = operations.elementwise_problem(5, "float64")
     problem = frameworks.Problem(right.loss, wrong, right.constants, right.parameters)
