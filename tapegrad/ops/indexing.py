@@ -36,10 +36,11 @@ def _constant(index: Any) -> Any:
     if kind is tuple:
         return tuple([_constant(entry) for entry in index])
     if kind is slice:
-        bounds = (index.start, index.stop, index.step)
-        if all(bound is None or type(bound) is int for bound in bounds):
-            return index
-        return slice(*[None if bound is None else bound.__index__() for bound in bounds])
+        bounds = index.start, index.stop, index.step
+        for bound in bounds:
+            if not (bound is None or type(bound) is int):
+                return slice(*[b.__index__() if isinstance(b, (Tensor, np.ndarray)) else b for b in bounds])
+        return index
     if kind is list:
         return np.asarray(_listed(index)) if index else np.zeros(0, np.intp)
     if isinstance(index, Tensor):
