@@ -1,1 +1,545 @@
-"""Special functions: NumPy's own, and SciPy's ufuncs where SciPy is installed."""
+"""SciPy's special functions: those of its ufuncs that have derivatives which are functions of SciPy again.
+
+SciPy is optional and slow to import, so nothing here runs until one of its ufuncs meets a tensor: `register` does the
+rest. Formulas without another source are those of the Digital Library of Mathematical Functions (DLMF).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+
+import numpy as np
+
+from .._op import constant, elementwise, general, unary
+from .._tensor import OPS
+from ..errors import UnsupportedError
+from ._domains import ONE, anything, away_from, case, integers, interval, positive, real
+from .arithmetic import WITH_NUMBERS, _power_for_x, _power_for_y
+
+_PI = math.pi
+_ROOT_PI = math.sqrt(_PI)
+_ROOT_2PI = math.sqrt(2 * _PI)
+_DEGREE = _PI / 180
+
+_unit = interval(0.1, 0.9)
+_nonzero = away_from(0.0, gap=0.3)
+_orders = interval(0.2, 3)
+_ORDERED = [case((3,), (3,)), case((2, 1), (3,)), case((), (2, 3)), case((0, 3), (1, 3))]
+
+
+def register() -> None:
+    """Give SciPy's ufuncs their rules, if scipy.special has been imported and they have none yet."""
+    sp = sys.modules.get("scipy.special")
+    if sp is not None and hasattr(sp, "erf") and sp.erf not in OPS:
+        for chapter in (_errors, _logistic, _gamma, _information, _bessel, _integrals, _hypergeometric, _polynomials):
+            chapter(sp)
+
+
+def _named(word, function, *formulas, **options):
+    """Write a row under a name that no function of NumPy has.
+
+    SciPy has single and double precision only, and double for numbers of Python. So a result may have another dtype
+    than the operands; the leanest recorders, which functions with settings do not get, rely on the contrary.
+    """
+    return word(function, *formulas, name=f"special.{function.__name__}", free="dtype", **options)
+
+
+def _paired(*pairs):
+    """Return the sum of cotangents times derivatives, over those results that were used."""
+    return sum(g * derivative for g, derivative in pairs if g is not None)
+
+
+def _unary(function, formula, on=real):
+    return _named(unary, function, formula, on=on)
+
+
+def _binary(function, for_x, for_y, on=real, cases=None):
+    return _named(elementwise, function, for_x, for_y, on=on, cases=cases)
+
+
+def _unknown(function, argument):
+    """Return the formula for an argument by which no derivative is known in terms of other functions."""
+    name = function.__name__
+
+    def formula(g):
+        raise UnsupportedError(f"{name} has no derivative by its argument {argument} in closed form; detach() it")
+
+    return formula
+
+
+def _by_second(function, argument, formula, on):
+    """Write the row of a function whose first argument is an order or a parameter without a derivative."""
+    return _named(elementwise, function, _unknown(function, argument), formula, on=on, cases=_ORDERED)
+
+
+def _real_only(x, function):
+    if x.dtype.kind == "c":
+        raise UnsupportedError(f"{function.__name__} has no rule for complex numbers, where it is not holomorphic")
+
+
+def _errors(sp):
+    """Error functions, normal distributions, Dawson's and Voigt's kin: DLMF 7."""
+    bell = 2 / _ROOT_PI
+    _unary(sp.erf, lambda g, x: g * (bell * np.exp(-x * x)), on=anything)
+    _unary(sp.erfc, lambda g, x: g * (-bell * np.exp(-x * x)), on=anything)
+    _unary(sp.erfi, lambda g, x: g * (bell * np.exp(x * x)), on=interval(-2, 2).and_complex())
+    _unary(sp.erfinv, lambda g, out: g * (_ROOT_PI / 2 * np.exp(out * out)), on=interval(-0.9, 0.9))
+    _unary(sp.erfcinv, lambda g, out: g * (-_ROOT_PI / 2 * np.exp(out * out)), on=interval(0.1, 1.9))
+    _unary(sp.erfcx, lambda g, x, out: g * _erfcx(x, out, bell), on=real)
+    _unary(sp.dawsn, lambda g, x, out: g * _dawsn(x, out), on=real)
+    _unary(sp.wofz, lambda g, x, out: g * (2j / _ROOT_PI - 2 * x * out), on=interval(-2, 2).and_complex())
+    _unary(sp.ndtr, lambda g, x: g * (np.exp(-x * x / 2) / _ROOT_2PI), on=real)
+    _unary(sp.ndtri, lambda g, out: g * (_ROOT_2PI * np.exp(out * out / 2)), on=_unit)
+    _unary(sp.ndtri_exp, lambda g, x, out: g * (_ROOT_2PI * np.exp(out * out / 2 + x)), on=interval(-3, -0.1))
+
+    # The density over the probability, without the difference of their two large logarithms.
+    def hazard(x):
+        return math.sqrt(2 / _PI) / sp.erfcx(x * (-1 / math.sqrt(2)))
+
+    hazard = _named(unary, hazard, lambda g, x, out: -g * (out * (x + out)), on=real)
+    _unary(sp.log_ndtr, lambda g, x: g * hazard(x), on=real)
+    _binary(
+        sp.owens_t,
+        lambda g, x, y: g * (np.exp(-x * x / 2) * sp.erf(x * y / math.sqrt(2)) * (-0.5 / _ROOT_2PI)),
+        lambda g, x, y: g * (np.exp(-x * x * (1 + y * y) / 2) / (2 * _PI * (1 + y * y))),
+        cases=WITH_NUMBERS,
+    )
+    _named(
+        general,
+        sp.fresnel,
+        "x",
+        "s c",
+        lambda gs, gc, x: _paired((gs, np.sin(_PI / 2 * x * x)), (gc, np.cos(_PI / 2 * x * x))),
+        on=real,
+        cases=ONE,
+    )
+
+
+# For large x, where the two terms of the exact formulas cancel, the first terms of the asymptotic series of the
+# derivatives: their relative error is below 1e-12 from 50 on.
+
+
+def _erfcx(x, out, bell):
+    far = x > 50
+    z = 1 / np.where(far, x, 1) ** 2
+    series = -z * (1 - z * (1.5 - z * (3.75 - z * 13.125))) / _ROOT_PI
+    return np.where(far, series, 2 * np.where(far, 0, x) * out - bell)
+
+
+def _dawsn(x, out):
+    far = np.abs(x) > 50
+    z = 1 / np.where(far, x, 1) ** 2
+    series = -z * (0.5 + z * (0.75 + z * (1.875 + z * 6.5625)))
+    return np.where(far, series, 1 - 2 * np.where(far, 0, x) * out)
+
+
+def _logistic(sp):
+    """The logistic function and its kin, Box and Cox's transforms, degrees."""
+    _unary(sp.expit, lambda g, x, out: g * (out * sp.expit(-x)))
+    _unary(sp.log_expit, lambda g, x: g * sp.expit(-x))
+    _unary(sp.logit, lambda g, x: g / x / (1 - x), on=_unit)
+    _unary(sp.exprel, lambda g, x: g * (sp.hyp1f1(2, 3, x) / 2))
+    _unary(sp.exp2, lambda g, out: g * (out * math.log(2)))
+    _unary(sp.exp10, lambda g, out: g * (out * math.log(10)), on=interval(-2, 2))
+    _unary(sp.expm1, lambda g, x: g * np.exp(x), on=anything)
+    _unary(sp.log1p, lambda g, x: g / (1 + x), on=interval(-0.8, 3).and_complex())
+    _unary(sp.cbrt, lambda g, out: g / (3 * (out * out)), on=away_from(0.0))
+    _unary(sp.cosm1, lambda g, x: -g * np.sin(x))
+    _unary(sp.sindg, lambda g, x: g * (_DEGREE * sp.cosdg(x)))
+    _unary(sp.cosdg, lambda g, x: g * (-_DEGREE * sp.sindg(x)))
+    _unary(sp.tandg, lambda g, out: g * (_DEGREE * (1 + out * out)), on=interval(-60, 60))
+    _unary(sp.cotdg, lambda g, out: g * (-_DEGREE * (1 + out * out)), on=interval(20, 160))
+    _named(
+        elementwise,
+        sp.radian,
+        lambda g: g * _DEGREE,
+        lambda g: g * (_DEGREE / 60),
+        lambda g: g * (_DEGREE / 3600),
+        inputs="d m s",
+        on=real,
+    )
+    _binary(
+        sp.powm1,
+        _power_for_x,
+        lambda g, x, y, out: _power_for_y(g, x, y, out + 1),
+        on=(positive, real),
+    )
+    # With e(u) = (exp(u) - 1) / u the transform of x is log(x) e(y log(x)), and e'(u) = 1F1(2; 3; u) / 2.
+    _binary(
+        sp.boxcox,
+        lambda g, x, y: g * x ** (y - 1),
+        lambda g, x, y: g * (np.log(x) ** 2 * sp.hyp1f1(2, 3, y * np.log(x)) / 2),
+        on=(positive, real),
+    )
+    _binary(
+        sp.boxcox1p,
+        lambda g, x, y: g * (1 + x) ** (y - 1),
+        lambda g, x, y: g * (np.log1p(x) ** 2 * sp.hyp1f1(2, 3, y * np.log1p(x)) / 2),
+        on=(positive, real),
+    )
+    # The inverse is exp(x l(x y)) with l(u) = log(1 + u) / u, and l'(u) = -2F1(2, 2; 3; -u) / 2.
+    _binary(
+        sp.inv_boxcox,
+        lambda g, x, y, out: g * (out / (1 + x * y)),
+        lambda g, x, y, out: g * (out * x * x * sp.hyp2f1(2, 2, 3, -x * y) / -2),
+        on=(positive, _unit),
+    )
+    _binary(
+        sp.inv_boxcox1p,
+        lambda g, x, y, out: g * ((1 + out) / (1 + x * y)),
+        lambda g, x, y, out: g * ((1 + out) * x * x * sp.hyp2f1(2, 2, 3, -x * y) / -2),
+        on=(positive, _unit),
+    )
+    constant(sp.round, sp.gammasgn)
+
+
+def _gamma(sp):
+    """Gamma and beta functions, complete and incomplete: DLMF 5 and 8."""
+    zeta = sp._ufuncs._zeta
+
+    def polygamma(x, n):
+        return (-1.0) ** (n + 1) * math.factorial(n) * zeta(n + 1.0, x)
+
+    polygamma = _named(
+        elementwise,
+        polygamma,
+        lambda g, x, n: g * polygamma(x, n + 1),
+        inputs="x",
+        on=positive,
+        cases=[case((2, 3), args=(1,)), case((), args=(3,))],
+    )
+    _by_second(zeta, "x", lambda g, x, y: g * (-x * zeta(x + 1, y)), on=(integers(2, 5), positive))
+    _unary(sp.psi, lambda g, x: g * polygamma(x, 1), on=positive)
+    _unary(sp.gamma, lambda g, x, out: g * (out * sp.psi(x)), on=positive)
+    _unary(sp.gammaln, lambda g, x: g * sp.psi(x), on=positive)
+    _unary(sp.loggamma, lambda g, x: g * sp.psi(x), on=positive)
+    _unary(sp.rgamma, lambda g, x, out: g * _rgamma(sp, x, out), on=interval(-2.8, 3))
+    _binary(
+        sp.beta,
+        lambda g, x, y, out: g * (out * (sp.psi(x) - sp.psi(x + y))),
+        lambda g, x, y, out: g * (out * (sp.psi(y) - sp.psi(x + y))),
+        on=positive,
+        cases=[*_ORDERED, case((3,), args=(2.0,))],
+    )
+    _binary(
+        sp.betaln,
+        lambda g, x, y: g * (sp.psi(x) - sp.psi(x + y)),
+        lambda g, x, y: g * (sp.psi(y) - sp.psi(x + y)),
+        on=positive,
+        cases=[*_ORDERED, case((3,), args=(2.0,))],
+    )
+    _binary(
+        sp.binom,
+        lambda g, x, y, out: g * (out * (sp.psi(x + 1) - sp.psi(x - y + 1))),
+        lambda g, x, y, out: g * (out * (sp.psi(x - y + 1) - sp.psi(y + 1))),
+        on=(interval(3.2, 5), _orders),
+        cases=_ORDERED,
+    )
+    _binary(
+        sp.poch,
+        lambda g, x, y, out: g * (out * (sp.psi(x + y) - sp.psi(x))),
+        lambda g, x, y, out: g * (out * sp.psi(x + y)),
+        on=positive,
+        cases=_ORDERED,
+    )
+
+    def density(a, x):
+        """Return x^(a-1) exp(-x) / Gamma(a)."""
+        return np.exp(sp.xlogy(a - 1, x) - x - sp.gammaln(a))
+
+    parameters = (integers(1, 4), positive)
+    _by_second(sp.gammainc, "a", lambda g, x, y: g * density(x, y), on=parameters)
+    _by_second(sp.gammaincc, "a", lambda g, x, y: -g * density(x, y), on=parameters)
+    _by_second(sp.gammaincinv, "a", lambda g, x, out: g / density(x, out), on=(integers(1, 4), _unit))
+    _by_second(sp.gammainccinv, "a", lambda g, x, out: -g / density(x, out), on=(integers(1, 4), _unit))
+    _by_second(sp.chdtr, "v", lambda g, x, y: g * (density(x / 2, y / 2) / 2), on=parameters)
+    _by_second(sp.chdtrc, "v", lambda g, x, y: -g * (density(x / 2, y / 2) / 2), on=parameters)
+    _by_second(sp.pdtr, "k", lambda g, x, y: -g * density(np.floor(x) + 1, y), on=parameters)
+    _by_second(sp.pdtrc, "k", lambda g, x, y: g * density(np.floor(x) + 1, y), on=parameters)
+    _by_second(
+        sp.stdtr,
+        "df",
+        lambda g, x, y: g * np.exp(-(x + 1) / 2 * np.log1p(y * y / x) - sp.betaln(x / 2, 0.5)) / np.sqrt(x),
+        on=(integers(1, 4), real),
+    )
+
+    def beta_density(a, b, x):
+        return np.exp(sp.xlogy(a - 1, x) + sp.xlog1py(b - 1, -x) - sp.betaln(a, b))
+
+    for function, sign in ((sp.betainc, 1), (sp.betaincc, -1)):
+        _named(
+            elementwise,
+            function,
+            _unknown(function, "a"),
+            _unknown(function, "b"),
+            lambda g, a, b, x, sign=sign: g * (sign * beta_density(a, b, x)),
+            inputs="a b x",
+            on=(integers(1, 4), integers(1, 4), _unit),
+        )
+    for function, sign in ((sp.betaincinv, 1), (sp.betainccinv, -1)):
+        _named(
+            elementwise,
+            function,
+            _unknown(function, "a"),
+            _unknown(function, "b"),
+            lambda g, a, b, out, sign=sign: g / (sign * beta_density(a, b, out)),
+            inputs="a b y",
+            on=(integers(1, 4), integers(1, 4), _unit),
+        )
+
+
+def _rgamma(sp, x, out):
+    """Return the derivative of 1 / Gamma(x), by reflection for negative x, where poles of two factors meet."""
+    if x.dtype.kind == "c":
+        return -out * sp.psi(x)
+    left = x < 0.5
+    y = 1 - np.where(left, x, 0)
+    reflected = sp.gamma(y) * (np.cos(_PI * x) - np.sin(_PI * x) / _PI * sp.psi(y))
+    return np.where(left, reflected, -out * sp.psi(np.where(left, 1, x)))
+
+
+def _information(sp):
+    """Entropies and divergences, and Huber's losses. Where a factor of a logarithm is 0, so is the product."""
+    _binary(
+        sp.xlogy,
+        lambda g, x, y: g * sp.xlogy(np.ones_like(x) - (x == 0) * (y == 0), y),
+        lambda g, x, y: g * (x / (y + (x == 0) * (y == 0))),
+        on=(anything, positive.and_complex()),
+        cases=[*_ORDERED, case((3,), args=(2.0,)), case((3,), before=(0.5,), on=positive)],
+    )
+    _binary(
+        sp.xlog1py,
+        lambda g, x, y: g * sp.xlog1py(np.ones_like(x) - (x == 0) * (y == -1), y),
+        lambda g, x, y: g * (x / (1 + y + (x == 0) * (y == -1))),
+        on=(anything, positive.and_complex()),
+        cases=[*_ORDERED, case((3,), args=(2.0,)), case((3,), before=(0.5,), on=positive)],
+    )
+    _unary(sp.entr, lambda g, x: -g * (np.log(x) + 1), on=positive)
+    _binary(
+        sp.rel_entr,
+        lambda g, x, y: g * (_log_ratio(x, y) + 1),
+        lambda g, x, y: -g * (x / (y + (x == 0) * (y == 0))),
+        on=positive,
+        cases=[*_ORDERED, case((3,), args=(2.0,)), case((3,), before=(0.5,))],
+    )
+    _binary(
+        sp.kl_div,
+        lambda g, x, y: g * _log_ratio(x, y),
+        lambda g, x, y: g * (1 - x / (y + (x == 0) * (y == 0))),
+        on=positive,
+        cases=[*_ORDERED, case((3,), args=(2.0,)), case((3,), before=(0.5,))],
+    )
+    _binary(
+        sp.huber,
+        lambda g, x, y: g * np.maximum(np.abs(y) - x, 0),
+        lambda g, x, y: g * np.clip(y, -x, x),
+        on=(interval(0.9, 1.1), away_from(-1, 1, gap=0.15)),
+        cases=[*_ORDERED, case((3,), before=(1.0,))],
+    )
+    _binary(
+        sp.pseudo_huber,
+        lambda g, x, y: g * _pseudo_huber_by_width(x, y),
+        lambda g, x, y: g * (y / np.hypot(1, y / x)),
+        on=(positive, real),
+        cases=[*_ORDERED, case((3,), before=(1.0,))],
+    )
+
+
+def _log_ratio(x, y):
+    """Return log(x / y), and 0 where both are 0."""
+    return np.log(x / (y + (x == 0) * (y == 0)) + (x == 0) * (y == 0))
+
+
+def _pseudo_huber_by_width(x, y):
+    """Return x (2 (s - 1) - r^2 / s) with r = y / x and s = sqrt(1 + r^2), which is x (s - 1)^2 / s."""
+    r = y / x
+    s = np.hypot(1, r)
+    return x * (r * r / (s + 1)) ** 2 / s
+
+
+def _bessel(sp):
+    """Bessel and Airy functions: DLMF 9 and 10."""
+
+    def of_order(function, formula, domain=positive):
+        _by_second(function, "v", formula, on=(integers(0, 4), domain))
+
+    _unary(sp.j0, lambda g, x: -g * sp.j1(x))
+    _unary(sp.j1, lambda g, x: g * ((sp.j0(x) - sp.jv(2, x)) / 2))
+    _unary(sp.y0, lambda g, x: -g * sp.y1(x), on=positive)
+    _unary(sp.y1, lambda g, x: g * ((sp.y0(x) - sp.yv(2, x)) / 2), on=positive)
+    _unary(sp.i0, lambda g, x: g * sp.i1(x))
+    _unary(sp.i1, lambda g, x: g * ((sp.i0(x) + sp.iv(2, x)) / 2))
+    _unary(sp.k0, lambda g, x: -g * sp.k1(x), on=positive)
+    _unary(sp.k1, lambda g, x: g * ((sp.k0(x) + sp.kv(2, x)) / -2), on=positive)
+    of_order(sp.jv, lambda g, x, y: g * ((sp.jv(x - 1, y) - sp.jv(x + 1, y)) / 2), positive.and_complex())
+    of_order(sp.yv, lambda g, x, y: g * ((sp.yv(x - 1, y) - sp.yv(x + 1, y)) / 2), positive.and_complex())
+    of_order(sp.yn, lambda g, x, y: g * ((sp.yv(x - 1, y) - sp.yv(x + 1, y)) / 2))
+    of_order(sp.iv, lambda g, x, y: g * ((sp.iv(x - 1, y) + sp.iv(x + 1, y)) / 2), positive.and_complex())
+    of_order(sp.kv, lambda g, x, y: g * ((sp.kv(x - 1, y) + sp.kv(x + 1, y)) / -2), positive.and_complex())
+    of_order(sp.kn, lambda g, x, y: g * ((sp.kv(x - 1, y) + sp.kv(x + 1, y)) / -2))
+    for hankel in (sp.hankel1, sp.hankel2):
+        of_order(
+            hankel,
+            lambda g, x, y, hankel=hankel: g * ((hankel(x - 1, y) - hankel(x + 1, y)) / 2),
+            positive.and_complex(),
+        )
+
+    # Scaled by exp(-|x|), exp(x), or for complex numbers by exp(-|imag|), which is not holomorphic.
+    _unary(sp.i0e, lambda g, x, out: g * (sp.i1e(x) - np.sign(x) * out), on=_nonzero)
+    _unary(sp.i1e, lambda g, x, out: g * ((sp.i0e(x) + sp.ive(2, x)) / 2 - np.sign(x) * out), on=_nonzero)
+    _unary(sp.k0e, lambda g, x, out: g * (out - sp.k1e(x)), on=positive)
+    _unary(sp.k1e, lambda g, x, out: g * (out - (sp.k0e(x) + sp.kve(2, x)) / 2), on=positive)
+    of_order(sp.ive, lambda g, x, y, out: _ive(sp, g, x, y, out))
+    of_order(sp.kve, lambda g, x, y, out: g * (out - (sp.kve(x - 1, y) + sp.kve(x + 1, y)) / 2))
+    of_order(sp.jve, lambda g, x, y: _scaled(sp.jve, g, x, y))
+    of_order(sp.yve, lambda g, x, y: _scaled(sp.yve, g, x, y))
+
+    _named(
+        general,
+        sp.airy,
+        "x",
+        "a da b db",
+        lambda ga, gda, gb, gdb, x, a, da, b, db: _paired((ga, da), (gda, x * a), (gb, db), (gdb, x * b)),
+        on=real,
+        cases=ONE,
+    )
+
+
+def _ive(sp, g, x, y, out):
+    _real_only(y, sp.ive)
+    return g * ((sp.ive(x - 1, y) + sp.ive(x + 1, y)) / 2 - np.sign(y) * out)
+
+
+def _scaled(function, g, x, y):
+    _real_only(y, function)
+    return g * ((function(x - 1, y) - function(x + 1, y)) / 2)
+
+
+def _integrals(sp):
+    """Exponential, trigonometric and elliptic integrals, dilogarithm, Lambert's W: DLMF 4, 6, 19, 25."""
+    _unary(sp.exp1, lambda g, x: -g * (np.exp(-x) / x), on=positive.and_complex())
+    _unary(sp.expi, lambda g, x: g * (np.exp(x) / x), on=_nonzero)
+    _by_second(sp.expn, "n", lambda g, x, y, out: -g * _expn_below(sp, x, y, out), on=(integers(0, 4), positive))
+    _named(
+        general,
+        sp.sici,
+        "x",
+        "s c",
+        lambda gs, gc, x: _paired((gs, np.sinc(x / _PI)), (gc, np.cos(x) / x)),
+        on=positive,
+        cases=ONE,
+    )
+    _named(
+        general,
+        sp.shichi,
+        "x",
+        "s c",
+        lambda gs, gc, x: _paired((gs, (sp.exprel(x) + sp.exprel(-x)) / 2), (gc, np.cosh(x) / x)),
+        on=positive,
+        cases=ONE,
+    )
+    _unary(sp.spence, lambda g, x: -g * sp.hyp2f1(1, 1, 2, 1 - x), on=interval(0.2, 1.8))
+    _unary(sp.ellipk, lambda g, x: g * (_PI / 8 * sp.hyp2f1(1.5, 1.5, 2, x)), on=_unit)
+    _unary(sp.ellipe, lambda g, x: g * (-_PI / 8 * sp.hyp2f1(0.5, 1.5, 2, x)), on=_unit)
+    for function, power in ((sp.ellipkinc, -0.5), (sp.ellipeinc, 0.5)):
+        _named(
+            elementwise,
+            function,
+            lambda g, x, y, power=power: g * (1 - y * np.sin(x) ** 2) ** power,
+            _unknown(function, "m"),
+            on=(real, integers(0, 1)),
+            cases=_ORDERED,
+        )
+    _named(
+        elementwise,
+        sp._ufuncs._lambertw,
+        lambda g, out: g * (np.exp(-out) / (1 + out)),
+        None,
+        None,
+        inputs="z k tol",
+        on=(positive.and_complex(), integers(0, 2), real),
+        cases=[case((3,), args=(0, 1e-8)), case((3,), (3,), args=(1e-8,))],
+    )
+
+
+def _expn_below(sp, n, x, out):
+    """Return E_(n-1)(x): for n = 0, which SciPy does not have, by recurrence."""
+    lowest = n < 1
+    recurrence = (np.exp(-x) - (n - 1) * out) / x
+    return np.where(lowest, recurrence, sp.expn(np.maximum(n - 1, 0), x))
+
+
+def _hypergeometric(sp):
+    """Hypergeometric functions, by their last argument: DLMF 13, 15, 16."""
+    _by_second(sp.hyp0f1, "v", lambda g, x, y: g * (sp.hyp0f1(x + 1, y) / x), on=(integers(1, 4), real))
+    _named(
+        elementwise,
+        sp.hyp1f1,
+        _unknown(sp.hyp1f1, "a"),
+        _unknown(sp.hyp1f1, "b"),
+        lambda g, a, b, x: g * (a / b * sp.hyp1f1(a + 1, b + 1, x)),
+        inputs="a b x",
+        on=(integers(1, 4), integers(1, 4), anything),
+    )
+    _named(
+        elementwise,
+        sp.hyperu,
+        _unknown(sp.hyperu, "a"),
+        _unknown(sp.hyperu, "b"),
+        lambda g, a, b, x: -g * (a * sp.hyperu(a + 1, b + 1, x)),
+        inputs="a b x",
+        on=(integers(1, 4), integers(1, 4), positive),
+    )
+    _named(
+        elementwise,
+        sp.hyp2f1,
+        _unknown(sp.hyp2f1, "a"),
+        _unknown(sp.hyp2f1, "b"),
+        _unknown(sp.hyp2f1, "c"),
+        lambda g, a, b, c, z: g * (a * b / c * sp.hyp2f1(a + 1, b + 1, c + 1, z)),
+        inputs="a b c z",
+        on=(integers(1, 4), integers(1, 4), integers(1, 4), interval(-0.7, 0.7)),
+        cases=[case((3,), (3,), (3,), (3,)), case((3,), before=(0.5, 1.5, 2.0), on=interval(-0.7, 0.7))],
+    )
+
+
+def _polynomials(sp):
+    """Orthogonal polynomials: DLMF 18.9."""
+
+    def below(n):
+        return np.maximum(n - 1, 0)
+
+    def of_degree(function, formula):
+        _by_second(function, "n", formula, on=(integers(0, 5), real))
+
+    of_degree(sp.eval_legendre, lambda g, x, y: g * ((x + 1) / 2 * sp.eval_jacobi(x - 1, 1, 1, y)))
+    of_degree(sp.eval_chebyt, lambda g, x, y: g * (x * sp.eval_chebyu(x - 1, y)))
+    of_degree(sp.eval_chebyu, lambda g, x, y: g * (2 * sp.eval_gegenbauer(x - 1, 2, y)))
+    of_degree(sp.eval_hermite, lambda g, x, y: g * (2 * x * sp.eval_hermite(below(x), y)))
+    of_degree(sp.eval_hermitenorm, lambda g, x, y: g * (x * sp.eval_hermitenorm(below(x), y)))
+    of_degree(sp.eval_laguerre, lambda g, x, y: -g * sp.eval_genlaguerre(x - 1, 1, y))
+    for function, formula in (
+        (sp.eval_gegenbauer, lambda g, n, a, x: g * (2 * a * sp.eval_gegenbauer(n - 1, a + 1, x))),
+        (sp.eval_genlaguerre, lambda g, n, a, x: -g * sp.eval_genlaguerre(n - 1, a + 1, x)),
+    ):
+        _named(
+            elementwise,
+            function,
+            _unknown(function, "n"),
+            _unknown(function, "alpha"),
+            formula,
+            inputs="n a x",
+            on=(integers(0, 5), integers(1, 4), real),
+        )
+    _named(
+        elementwise,
+        sp.eval_jacobi,
+        _unknown(sp.eval_jacobi, "n"),
+        _unknown(sp.eval_jacobi, "alpha"),
+        _unknown(sp.eval_jacobi, "beta"),
+        lambda g, n, a, b, x: g * ((n + a + b + 1) / 2 * sp.eval_jacobi(n - 1, a + 1, b + 1, x)),
+        inputs="n a b x",
+        on=(integers(0, 5), integers(1, 4), integers(1, 4), real),
+        cases=[case((3,), (3,), (3,), (3,)), case((2, 3), before=(3, 0.5, 1.5), on=real)],
+    )
