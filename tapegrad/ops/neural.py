@@ -872,8 +872,12 @@ def _standardize_vjp(g_out: Any, g_rate: Any, out: Any, rate: Any, axis: Axis = 
     # With n entries, out = d rate and rate = (d d / n + eps)**(-1/2):
     # d out = rate (t - mean(t) - out (out t) / n), d rate = -rate**2 (out t) / n.
     n = count(out.shape, axis)
-    onto = (_sums_of_products(g_out, out, axis) + g_rate * rate) / n
-    return (g_out - _sums(g_out, axis) / n - out * onto) * rate
+    if g_out is None:
+        return -out * (g_rate * (rate * rate) / n)
+    onto = _sums_of_products(g_out, out, axis)
+    if g_rate is not None:
+        onto = onto + g_rate * rate
+    return (g_out - _sums(g_out, axis) / n - out * (onto / n)) * rate
 
 
 standardize = general(
