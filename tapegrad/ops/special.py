@@ -46,8 +46,8 @@ def _named(word, function, *formulas, **options):
 
 
 def _paired(*pairs):
-    """Return the sum of cotangents times derivatives, over those results that were used."""
-    return sum(g * derivative for g, derivative in pairs if g is not None)
+    """Return the sum of cotangents times derivatives, which are functions, over those results that were used."""
+    return sum(g * derivative() for g, derivative in pairs if g is not None)
 
 
 def _unary(function, formula, on=real):
@@ -110,7 +110,7 @@ def _errors(sp):
         sp.fresnel,
         "x",
         "s c",
-        lambda gs, gc, x: _paired((gs, np.sin(_PI / 2 * x * x)), (gc, np.cos(_PI / 2 * x * x))),
+        lambda gs, gc, x: _paired((gs, lambda: np.sin(_PI / 2 * x * x)), (gc, lambda: np.cos(_PI / 2 * x * x))),
         on=real,
         cases=ONE,
     )
@@ -400,7 +400,9 @@ def _bessel(sp):
         sp.airy,
         "x",
         "a da b db",
-        lambda ga, gda, gb, gdb, x, a, da, b, db: _paired((ga, da), (gda, x * a), (gb, db), (gdb, x * b)),
+        lambda ga, gda, gb, gdb, x, a, da, b, db: _paired(
+            (ga, lambda: da), (gda, lambda: x * a), (gb, lambda: db), (gdb, lambda: x * b)
+        ),
         on=real,
         cases=ONE,
     )
@@ -426,7 +428,7 @@ def _integrals(sp):
         sp.sici,
         "x",
         "s c",
-        lambda gs, gc, x: _paired((gs, np.sinc(x / _PI)), (gc, np.cos(x) / x)),
+        lambda gs, gc, x: _paired((gs, lambda: np.sinc(x / _PI)), (gc, lambda: np.cos(x) / x)),
         on=positive,
         cases=ONE,
     )
@@ -435,7 +437,7 @@ def _integrals(sp):
         sp.shichi,
         "x",
         "s c",
-        lambda gs, gc, x: _paired((gs, (sp.exprel(x) + sp.exprel(-x)) / 2), (gc, np.cosh(x) / x)),
+        lambda gs, gc, x: _paired((gs, lambda: (sp.exprel(x) + sp.exprel(-x)) / 2), (gc, lambda: np.cosh(x) / x)),
         on=positive,
         cases=ONE,
     )
