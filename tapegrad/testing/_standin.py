@@ -1,0 +1,840 @@
+"""A strict stand-in for CuPy arrays: NumPy inside, and refusing whatever CuPy refuses.
+
+No device is needed to find out that a rule would fail on one. A `StrictArray` has the attributes and methods of
+`cupy.ndarray`, answers NumPy's two protocols as it does, and is none of NumPy's own types. What CuPy lacks is missing
+(functions, keywords, loops of ufuncs, methods), what it refuses is refused (implicit conversion, NumPy arrays and lists
+as operands), and where its semantics differ this one differs too: results are 0-d arrays and never scalars, C order is
+all there is, index arrays wrap around, repeated indices have no last winner, failures of linear algebra are silent.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import functools
+import inspect
+import operator
+import types
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._array import LIBRARIES
+from . import _cupy_table
+
+__all__ = ["StrictArray", "counting", "strict"]
+
+_NUMBERS = (bool, int, float, complex, np.generic)
+_DTYPES = frozenset("?bBhHiIlLqQefdFD")
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# What CuPy's signatures do not say. First parameters by name: those that take operands, which must be CuPy's own
+# arrays; those that take sequences of operands; those that may come from the host, and are uploaded then.
+_OPERANDS = _words(
+    "a a1 a2 ar ar1 ar2 arr arr1 arr2 array ary b choices condition condlist element f filt fp m mask p prototype v val"
+    " vals x x1 x2 xp y z weights to_begin to_end prepend append values"
+)
+_SEQUENCES = _words("tup arrays args arys xi operands choicelist condlist keys choices varargs")
+_FROM_HOST = _words("indices ind repeats bins q obj multi_index")
+
+# Then functions: in which a plain number may stand for an operand; which make arrays from what the host has; whose
+# answer is about arrays, and none; which wait for the device; and what they take for keywords.
+_TAKE_NUMBERS = _words(
+    "where clip isclose allclose full_like put putmask place fill_diagonal pad result_type diff ediff1d searchsorted"
+    " can_cast append put_along_axis gradient einsum isscalar"
+)
+_TAKE_LISTS = _words("einsum pad")
+_CREATION = _words("array asarray asanyarray ascontiguousarray asfortranarray asarray_chkfinite")
+_ANSWERS = _words(
+    "ndim shape size iscomplexobj isrealobj isscalar isfortran may_share_memory shares_memory can_cast result_type"
+    " common_type min_scalar_type"
+)
+_WAITING = _words(
+    "nonzero argwhere flatnonzero bincount histogram histogram2d histogramdd median nanmedian percentile quantile"
+    " compress extract isin intersect1d union1d setdiff1d setxor1d unique unique_all unique_counts unique_inverse"
+    " unique_values choose lexsort delete"
+)
+_KEYWORDS = {"einsum": {"dtype", "optimize"}, "meshgrid": {"indexing", "copy", "sparse"}}
+
+# Last the methods of ufuncs: for which ufuncs they exist, for which dtypes, and their keywords.
+_METHODS_OF = {
+    "reduce": _words("add multiply"),
+    "accumulate": _words("add multiply"),
+    "reduceat": _words("add"),
+    "at": _words("add subtract maximum minimum bitwise_and bitwise_or bitwise_xor"),
+}
+_AT_DTYPES = {"add": "iIlLqQefd", "subtract": "iIlLqQ"}
+_METHOD_KEYWORDS = {
+    "reduce": _words("axis dtype out keepdims"),
+    "accumulate": _words("axis dtype out"),
+    "reduceat": _words("axis dtype out"),
+    "at": _words(""),
+    "outer": _words("dtype out"),
+}
+
+
+@dataclass
+class Counts:
+    """What stops a CUDA pipeline: waits for the device, and uploads of host arrays that nobody asked for."""
+
+    synchronizations: int = 0
+    uploads: int = 0
+
+
+_counters: list[Counts] = []
+
+
+def _synchronize() -> None:
+    for counts in _counters:
+        counts.synchronizations += 1
+
+
+def _upload() -> None:
+    for counts in _counters:
+        counts.uploads += 1
+
+
+@contextlib.contextmanager
+def counting() -> Iterator[Counts]:
+    """Return a context that counts synchronizations and uploads of stand-in arrays.
+
+    Examples
+    --------
+    >>> from tapegrad.testing import counting, strict
+    >>> with counting() as counts:
+    ...     x = strict.ones(3)
+    ...     total = float(x.sum())
+    >>> counts
+    Counts(synchronizations=1, uploads=0)
+    """
+    counts = Counts()
+    _counters.append(counts)
+    try:
+        yield counts
+    finally:
+        # By identity: two counts of equal values are equal.
+        _counters[:] = [other for other in _counters if other is not counts]
+
+
+class Device:
+    """The device that stand-in arrays pretend to live on."""
+
+    id = 0
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Device)
+
+    def __hash__(self) -> int:
+        return self.id
+
+    def __int__(self) -> int:
+        return self.id
+
+    def __repr__(self) -> str:
+        return f"<CUDA Device {self.id}>"
+
+
+_DEVICE = Device()
+
+
+class Flags:
+    """The memory layout of an array, with the three facts that CuPy knows."""
+
+    def __init__(self, array: StrictArray) -> None:
+        self.c_contiguous = bool(array._host.flags.c_contiguous)
+        self.f_contiguous = bool(array._host.flags.f_contiguous)
+        self.owndata = array._base is None
+
+    def __getitem__(self, name: str) -> bool:
+        known = {"C_CONTIGUOUS": self.c_contiguous, "F_CONTIGUOUS": self.f_contiguous, "OWNDATA": self.owndata}
+        return known[name]
+
+
+class StrictArray:
+    """An array that behaves like `cupy.ndarray`, backed by a NumPy array.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from tapegrad.testing import strict
+    >>> x = strict.asarray(np.array([1.0, 2.0]))
+    >>> np.exp(x).sum().shape
+    ()
+    >>> x + np.array([1.0, 2.0])
+    Traceback (most recent call last):
+    ...
+    TypeError: Unsupported type <class 'numpy.ndarray'>
+    """
+
+    __slots__ = ("__weakref__", "_base", "_host")
+    __array_priority__ = 100
+    __hash__ = None  # type: ignore[assignment]
+
+    _host: np.ndarray[Any, Any]
+    _base: StrictArray | None
+
+    def __init__(self, host: np.ndarray[Any, Any], base: StrictArray | None = None) -> None:
+        if host.dtype.char not in _DTYPES:
+            raise ValueError(f"Unsupported dtype {host.dtype}")
+        self._host = host
+        self._base = base
+
+    # What it is
+
+    @property
+    def dtype(self) -> Any:
+        return self._host.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._host.shape
+
+    @property
+    def ndim(self) -> int:
+        return self._host.ndim
+
+    @property
+    def size(self) -> int:
+        return self._host.size
+
+    @property
+    def itemsize(self) -> int:
+        return self._host.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        return self._host.nbytes
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        return self._host.strides
+
+    @property
+    def base(self) -> StrictArray | None:
+        return self._base
+
+    @property
+    def flags(self) -> Flags:
+        return Flags(self)
+
+    @property
+    def device(self) -> Device:
+        return _DEVICE
+
+    @property
+    def T(self) -> StrictArray:  # noqa: N802 - CuPy's name
+        return self if self.ndim < 2 else _view(self._host.T, self)
+
+    @property
+    def mT(self) -> StrictArray:  # noqa: N802 - CuPy's name
+        return _view(self._host.mT, self)
+
+    @property
+    def real(self) -> StrictArray:
+        return _view(self._host.real, self) if self.dtype.kind == "c" else self
+
+    @real.setter
+    def real(self, value: Any) -> None:
+        self._host.real = _operand(value)
+
+    @property
+    def imag(self) -> StrictArray:
+        return _view(self._host.imag, self) if self.dtype.kind == "c" else StrictArray(np.zeros_like(self._host))
+
+    @imag.setter
+    def imag(self, value: Any) -> None:
+        self._host.imag = _operand(value)
+
+    # What leaves the device
+
+    def get(self, stream: Any = None, order: str = "C", out: Any = None, blocking: bool = True) -> Any:
+        _synchronize()
+        if out is not None:
+            out[...] = self._host
+            return out
+        return self._host.copy(order=order)  # type: ignore[call-overload]
+
+    def set(self, arr: Any, stream: Any = None) -> None:
+        if not isinstance(arr, np.ndarray):
+            raise TypeError("Only numpy.ndarray can be set to cupy.ndarray")
+        if arr.dtype != self.dtype or arr.shape != self.shape:
+            raise (TypeError if arr.dtype != self.dtype else ValueError)("Shape or dtype mismatch")
+        self._host[...] = arr
+
+    def item(self) -> Any:
+        if self.size != 1:
+            raise ValueError("can only convert an array of size 1 to a Python scalar")
+        return self.get().item()
+
+    def tolist(self) -> Any:
+        return self.get().tolist()
+
+    def tobytes(self, order: Any = "C") -> bytes:
+        return self.get().tobytes(order)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        raise TypeError(
+            "Implicit conversion to a NumPy array is not allowed. "
+            "Please use `.get()` to construct a NumPy array explicitly."
+        )
+
+    def __float__(self) -> float:
+        return float(self.get())
+
+    def __int__(self) -> int:
+        return int(self.get())
+
+    def __complex__(self) -> complex:
+        return complex(self.get())
+
+    def __bool__(self) -> bool:
+        return bool(self.get())
+
+    def __repr__(self) -> str:
+        return repr(self.get())
+
+    def __str__(self) -> str:
+        return str(self.get())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.get(), spec)
+
+    def __reduce__(self) -> Any:
+        return _from_host, (self.get(),)
+
+    def __copy__(self) -> StrictArray:
+        return StrictArray(self._host.copy())
+
+    def __deepcopy__(self, memo: Any) -> StrictArray:
+        return StrictArray(self._host.copy())
+
+    # What it contains
+
+    def __len__(self) -> int:
+        if not self.ndim:
+            raise TypeError("len() of unsized object")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[StrictArray]:
+        if not self.ndim:
+            raise TypeError("iteration over a 0-d array")
+        return (self[i] for i in range(self.shape[0]))
+
+    def __getitem__(self, index: Any) -> StrictArray:
+        index, kind = _index(index, self.shape)
+        found = self._host[index]
+        return _view(found, self) if kind == "basic" else StrictArray(_owned(found))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        value = _operand(value)
+        index, kind = _index(index, self.shape)
+        if kind != "integer":
+            self._host[index] = value
+            return
+        # Of several writes to one entry, CuPy lets any win. Here the first wins, so that nobody counts on the last.
+        places = np.arange(self.size).reshape(self.shape)[index]
+        values = np.broadcast_to(np.asarray(value), places.shape)
+        flat = self._host.reshape(-1)
+        flat[places.ravel()[::-1]] = values.ravel()[::-1]
+        self._host[...] = flat.reshape(self.shape)
+
+    def scatter_add(self, slices: Any, value: Any) -> None:
+        _ufunc_method(np.add, "at", (self, slices, value), {})
+
+    # NumPy's protocols
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
+        if getattr(np, ufunc.__name__, None) is not ufunc or not _has_ufunc(ufunc.__name__):
+            return NotImplemented
+        for x in (*inputs, *keywords.get("out", ())):
+            # NumPy arrays are of a known type, and refused with a reason; with unknown types, others may know better.
+            known = isinstance(x, (StrictArray, np.ndarray, *_NUMBERS))
+            if not known and not (method in ("at", "reduceat") and isinstance(x, (list, tuple, slice))):
+                return NotImplemented
+        if "out" in keywords:
+            if len(keywords["out"]) != 1:
+                raise ValueError("The 'out' parameter must have exactly one array value")
+            keywords["out"] = keywords["out"][0]
+        if method == "__call__":
+            return _call_ufunc(ufunc, inputs, keywords)
+        return _ufunc_method(ufunc, method, inputs, keywords)
+
+    def __array_function__(self, function: Any, types_: Any, args: Any, keywords: Any) -> Any:
+        module = ".".join(function.__module__.split(".")[1:])
+        name = f"{module}.{function.__name__}" if module else function.__name__
+        if name not in _functions() or any(t not in (StrictArray, np.ndarray) for t in types_):
+            return NotImplemented
+        return _call(name, args, keywords)
+
+
+def _from_host(host: Any) -> StrictArray:
+    return StrictArray(host)
+
+
+def _view(host: Any, of: StrictArray) -> StrictArray:
+    return StrictArray(np.asarray(host), of if of._base is None else of._base)
+
+
+def _owned(host: Any) -> np.ndarray[Any, Any]:
+    """Return a result in memory of its own and in C order, as every kernel writes it."""
+    host = np.asarray(host)
+    return host if host.base is None and host.flags.c_contiguous else host.copy(order="C")
+
+
+def _wrap(result: Any, sources: Sequence[StrictArray] = (), viewing: bool = True) -> Any:
+    """Return what NumPy gave as CuPy gives it: arrays for scalars, views of `sources` with their base, plain tuples."""
+    if isinstance(result, (np.ndarray, np.generic)):
+        if viewing and isinstance(result, np.ndarray):
+            for source in sources:
+                if result is source._host:
+                    return source
+                if result.size and np.may_share_memory(result, source._host):
+                    return _view(result, source)
+        return StrictArray(_owned(result))
+    if isinstance(result, (tuple, list)):
+        entries = [_wrap(entry, sources, viewing) for entry in result]
+        return entries if isinstance(result, list) else tuple(entries)
+    if isinstance(result, (bool, int, float, complex)):
+        return StrictArray(np.asarray(result))
+    return result
+
+
+def _operand(value: Any) -> Any:
+    """Return what computes in place of an operand, refusing what CuPy refuses."""
+    if isinstance(value, StrictArray):
+        return value._host
+    if isinstance(value, _NUMBERS):
+        return value
+    raise TypeError(f"Unsupported type {type(value)}")
+
+
+def _index(index: Any, shape: tuple[int, ...]) -> tuple[Any, str]:
+    """Return an index for NumPy with CuPy's meaning, and its kind: basic, integer (arrays) or mask."""
+    entries = list(index) if isinstance(index, tuple) else [index]
+    made: list[Any] = []
+    arrays = masks = 0
+    for entry in entries:
+        if isinstance(entry, StrictArray):
+            entry = entry._host
+        elif isinstance(entry, (list, np.ndarray, bool, np.bool_)):
+            _upload()
+            entry = np.asarray(entry)
+            entry = entry.astype(np.int32) if entry.size == 0 and entry.dtype.kind == "f" else entry
+        elif not isinstance(entry, (int, np.integer, slice)) and entry is not None and entry is not Ellipsis:
+            raise IndexError(
+                f"got {type(entry).__name__} as an index; integers, slices, None, ... and arrays are valid"
+            )
+        elif isinstance(entry, slice) and any(
+            isinstance(e, StrictArray) for e in (entry.start, entry.stop, entry.step)
+        ):
+            raise TypeError("slice indices must be integers or None")
+        if isinstance(entry, np.ndarray):
+            if entry.dtype.kind not in "biu":
+                raise IndexError(f"arrays used as indices must be of integer or boolean type. (actual: {entry.dtype})")
+            arrays += 1
+            masks += entry.dtype.kind == "b"
+        made.append(entry)
+    if masks:
+        if arrays > 1:
+            raise ValueError("currently, CuPy only supports slices that consist of one boolean array.")
+        _synchronize()
+        return tuple(made), "mask"
+    if arrays:
+        return tuple(_around(made, shape)), "integer"
+    return (*made, *(() if any(entry is Ellipsis for entry in made) else (Ellipsis,))), "basic"
+
+
+def _around(entries: list[Any], shape: tuple[int, ...]) -> Iterator[Any]:
+    """Give index arrays wrapped around their axes: CuPy never finds an index out of bounds."""
+    used = sum(entry is not None and entry is not Ellipsis for entry in entries)
+    axis = 0
+    for entry in entries:
+        if isinstance(entry, np.ndarray) and shape[axis]:
+            yield entry % shape[axis]
+        else:
+            yield entry
+        axis += len(shape) - used if entry is Ellipsis else entry is not None
+
+
+# Ufuncs
+
+
+@functools.cache
+def _loops() -> dict[str, list[str]]:
+    lines = (line.split() for line in _cupy_table.UFUNCS.splitlines())
+    return {name: [loop.partition("->")[0] for loop in loops] for name, *loops in lines}
+
+
+def _has_ufunc(name: str) -> bool:
+    return name in _loops() or name in _functions()
+
+
+@functools.cache
+def _loop_exists(name: str, dtypes: tuple[np.dtype[Any], ...]) -> bool:
+    return any(all(map(np.can_cast, dtypes, loop)) for loop in _loops()[name])
+
+
+def _call_ufunc(ufunc: Any, inputs: Sequence[Any], keywords: dict[str, Any]) -> Any:
+    name = ufunc.__name__
+    for keyword in keywords:
+        if keyword not in ("out", "dtype", "casting") and not (
+            ufunc.signature and keyword in ("axes", "axis", "keepdims")
+        ):
+            raise TypeError(f"Wrong arguments {{{keyword!r}}}")
+    hosts = [_operand(x) for x in inputs]
+    out = keywords.get("out")
+    if out is not None:
+        if not isinstance(out, StrictArray):
+            raise TypeError(f"Unsupported type {type(out)}")
+        keywords = keywords | {"out": out._host}
+    if ufunc.signature is None:
+        common = np.result_type(*hosts[: ufunc.nin])
+        known = tuple(common if isinstance(x, (bool, int, float, complex)) else x.dtype for x in hosts[: ufunc.nin])
+        if not _loop_exists(name, known):
+            raise TypeError(f"Wrong type {known} of arguments for cupy_{name}")
+    elif not all(isinstance(x, np.ndarray) for x in hosts):
+        raise TypeError(f"{name} takes arrays")
+    with np.errstate(all="ignore"):
+        result = ufunc(*hosts, **keywords)
+    return out if out is not None else _wrap(result, viewing=False)
+
+
+def _ufunc_method(ufunc: Any, method: str, inputs: Sequence[Any], keywords: dict[str, Any]) -> Any:
+    name = ufunc.__name__
+    if name not in _METHODS_OF.get(method, {name}):
+        raise NotImplementedError(f"`{name}.{method}` is not supported yet")
+    for keyword in keywords:
+        if keyword not in _METHOD_KEYWORDS[method]:
+            raise TypeError(f"{method}() got an unexpected keyword argument {keyword!r}")
+    if method == "outer":
+        a, b = (x if isinstance(x, StrictArray) else StrictArray(np.asarray(_operand(x))) for x in inputs)
+        return _call_ufunc(ufunc, (a[(..., *(None,) * b.ndim)], b), keywords)
+    target = inputs[0]
+    if not isinstance(target, StrictArray):
+        raise TypeError(f"Unsupported type {type(target)}")
+    rest = list(inputs[1:])
+    if method == "at":
+        if target.dtype.char not in _AT_DTYPES.get(name, _DTYPES):
+            raise TypeError(f"{name}.at does not support {target.dtype}")
+        rest = [_index(rest[0], target.shape)[0], *map(_operand, rest[1:])]
+    elif method == "reduceat":
+        if not isinstance(rest[0], StrictArray):
+            _upload()
+        rest = [rest[0]._host if isinstance(rest[0], StrictArray) else rest[0], *rest[1:]]
+    out = keywords.get("out")
+    keywords = {key: value._host if isinstance(value, StrictArray) else value for key, value in keywords.items()}
+    with np.errstate(all="ignore"):
+        result = getattr(ufunc, method)(target._host, *rest, **keywords)
+    return out if out is not None else _wrap(result, viewing=False)
+
+
+# Functions
+
+
+_ABSENT = object()
+
+
+@functools.cache
+def _functions() -> dict[str, Callable[..., dict[str, Any]]]:
+    """Return, by name, functions with CuPy's signatures that give the arguments they were called with, by name."""
+    return {line.partition("(")[0]: _binder(line) for line in _cupy_table.FUNCTIONS.splitlines()}
+
+
+@functools.cache
+def _methods() -> dict[str, Callable[..., dict[str, Any]]]:
+    return {line.partition("(")[0]: _binder(line) for line in _cupy_table.METHODS.splitlines()}
+
+
+def _binder(line: str) -> Callable[..., dict[str, Any]]:
+    """Return a function with the signature in `line` that gives its arguments by name, absent ones as `_ABSENT`."""
+    name, _, parameters = line.partition("(")
+    definition = ast.parse(f"def {name.rpartition('.')[2]}({parameters}: return locals()").body[0]
+    assert isinstance(definition, ast.FunctionDef)
+    absent = ast.copy_location(ast.Name("_ABSENT", ast.Load()), definition)
+    definition.args.defaults = [absent for _ in definition.args.defaults]
+    definition.args.kw_defaults = [default and absent for default in definition.args.kw_defaults]
+    scope: dict[str, Any] = {"_ABSENT": _ABSENT}
+    exec(compile(ast.Module([definition], []), "cupy", "exec"), scope)
+    made: Callable[..., dict[str, Any]] = scope[definition.name]
+    return made
+
+
+def _argument(function: str, name: str, value: Any, sources: list[StrictArray]) -> Any:
+    """Return what computes in place of an argument, refusing what CuPy refuses, and note arrays in `sources`."""
+    if isinstance(value, StrictArray):
+        sources.append(value)
+        return value._host
+    if isinstance(value, (list, tuple)) and (
+        name in _SEQUENCES or (name not in _OPERANDS and any(isinstance(v, StrictArray) for v in value))
+    ):
+        inner = "a" if name in _SEQUENCES else ""
+        return type(value)(_argument(function, inner, entry, sources) for entry in value)
+    if function in _CREATION:
+        return value
+    if isinstance(value, np.ndarray):
+        if name not in _FROM_HOST:
+            raise TypeError(f"Unsupported type {type(value)}")
+        _upload()
+    if name in _OPERANDS and (
+        (isinstance(value, _NUMBERS) and function not in _TAKE_NUMBERS)
+        or (isinstance(value, (list, tuple)) and function not in _TAKE_LISTS)
+    ):
+        raise TypeError(f"Unsupported type {type(value)}")
+    if callable(value) and not isinstance(value, type):
+        return lambda *args, **keywords: _bare(value(*_wrap(args), **keywords))
+    return value
+
+
+def _bare(value: Any) -> Any:
+    return value._host if isinstance(value, StrictArray) else value
+
+
+def _call(name: str, args: Sequence[Any], keywords: dict[str, Any]) -> Any:
+    """Call NumPy's function `name` with the arguments that CuPy's would take, and give what CuPy's would."""
+    short = name.rpartition(".")[2]
+    bound = {key: value for key, value in _functions()[name](*args, **keywords).items() if value is not _ABSENT}
+    sources: list[StrictArray] = []
+    positional, by_name = _arguments(name, bound, sources)
+    if _waits(short, bound):
+        _synchronize()
+    function = operator.attrgetter(name)(np)
+    with np.errstate(all="ignore"):
+        try:
+            result = function(*positional, **by_name)
+        except np.linalg.LinAlgError as error:
+            result = _silent_failure(error, function, positional, by_name)
+    out = bound.get("out")
+    if isinstance(out, StrictArray):
+        return out
+    if short in _ANSWERS:
+        return result
+    return _wrap(result, sources, viewing=short != "array")
+
+
+def _arguments(name: str, bound: dict[str, Any], sources: list[StrictArray]) -> tuple[list[Any], dict[str, Any]]:
+    """Return the arguments for NumPy's function: by position where CuPy demands them, and otherwise by name."""
+    short = name.rpartition(".")[2]
+    starred, keywords = _starred(name)
+    positional: list[Any] = []
+    by_name: dict[str, Any] = {}
+    for parameter, value in bound.items():
+        if parameter == keywords:
+            for keyword in value:
+                if keyword not in _KEYWORDS.get(short, value):
+                    raise TypeError(f"Did not understand the following kwargs: {keyword}")
+            by_name |= {keyword: _argument(short, keyword, entry, sources) for keyword, entry in value.items()}
+        elif parameter == "blocking" or (parameter in ("prepend", "append") and value is None):
+            continue
+        elif parameter == starred:
+            positional += _argument(short, parameter, value, sources)
+        elif parameter in _required(name) or short == "where":
+            positional.append(_argument(short, parameter, value, sources))
+        else:
+            by_name[parameter] = _argument(short, parameter, value, sources)
+    return positional, by_name
+
+
+def _waits(function: str, bound: dict[str, Any]) -> bool:
+    """Return whether a call waits for the device."""
+    if function == "where":
+        return len(bound) == 1
+    if function == "average":
+        return bound.get("weights") is not None
+    return function in _WAITING or (function == "repeat" and isinstance(bound["repeats"], StrictArray))
+
+
+@functools.cache
+def _required(name: str) -> frozenset[str]:
+    """Return the parameters of a function that have no default, which are given by position."""
+    function: Any = _functions()[name]
+    code, defaults = function.__code__, function.__defaults__ or ()
+    return frozenset(code.co_varnames[: code.co_argcount - len(defaults)])
+
+
+@functools.cache
+def _starred(name: str) -> tuple[str | None, str | None]:
+    """Return the names under which a function takes any further arguments, by position and by name."""
+    specification = inspect.getfullargspec(_functions()[name])
+    return specification.varargs, specification.varkw
+
+
+def _silent_failure(error: Exception, function: Callable[..., Any], args: list[Any], keywords: dict[str, Any]) -> Any:
+    """Return NaNs where CuPy's solvers fail without a word; errors about shapes are raised by CuPy too."""
+    if not any(word in str(error) for word in ("Singular", "positive definite", "converge")):
+        raise error
+    harmless = [
+        np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), a.shape) if i == 0 else a for i, a in enumerate(args)
+    ]
+    result = function(*harmless, **keywords)
+    for array in result if isinstance(result, tuple) else (result,):
+        array[...] = np.nan
+    return result
+
+
+# Methods and operators
+
+
+def _in_place_method(name: str) -> Callable[..., None]:
+    def method(self: StrictArray, *args: Any, **keywords: Any) -> None:
+        bound = _methods()[name](self, *args, **keywords)
+        values = [_bare(value) for key, value in bound.items() if key != "self" and value is not _ABSENT]
+        getattr(self._host, name)(*values)
+
+    return method
+
+
+def _method(name: str) -> Callable[..., Any]:
+    def method(self: StrictArray, *args: Any, **keywords: Any) -> Any:
+        bound = _methods()[name](self, *args, **keywords)
+        del bound["self"]
+        sources = [self]
+        starred = bound.pop("shape", None) or bound.pop("axes", None)
+        given = {
+            key: _argument(f"ndarray.{name}", "a" if key in ("b", "v") else key, value, sources)
+            for key, value in bound.items()
+            if value is not _ABSENT and not (value is None and key in ("casting", "subok", "type", "copy", "keepdims"))
+        }
+        if name in ("nonzero", "compress", "choose") or (
+            name == "repeat" and isinstance(bound["repeats"], StrictArray)
+        ):
+            _synchronize()
+        with np.errstate(all="ignore"):
+            if starred is not None:
+                result = getattr(self._host, name)(*starred, **given)
+            elif name in ("dot", "searchsorted", "astype", "compress", "choose", "take", "repeat", "swapaxes"):
+                first = given.pop(next(iter(given)))
+                if name == "swapaxes":
+                    result = self._host.swapaxes(first, given["axis2"])
+                else:
+                    result = getattr(self._host, name)(first, **given)
+            else:
+                result = getattr(self._host, name)(**given)
+        out = bound.get("out")
+        return out if isinstance(out, StrictArray) else _wrap(result, sources)
+
+    return method
+
+
+def _defers(other: Any) -> bool:
+    """Return whether CuPy leaves a binary operator to the other operand."""
+    if hasattr(type(other), "__array_ufunc__"):
+        return type(other).__array_ufunc__ is None
+    return bool(getattr(other, "__array_priority__", 0) > StrictArray.__array_priority__)
+
+
+def _attach() -> None:
+    for name in _methods():
+        if name in ("fill", "partition", "put", "sort"):
+            setattr(StrictArray, name, _in_place_method(name))
+        elif not hasattr(StrictArray, name) and name not in ("dump", "dumps", "tofile"):
+            setattr(StrictArray, name, _method(name))
+    names = {"add": "add", "sub": "subtract", "mul": "multiply", "truediv": "true_divide", "pow": "power"}
+    names |= {"floordiv": "floor_divide", "mod": "remainder", "divmod": "divmod", "matmul": "matmul"}
+    names |= {"and": "bitwise_and", "or": "bitwise_or", "xor": "bitwise_xor", "lshift": "left_shift"}
+    names |= {"rshift": "right_shift"}
+    for name, ufunc_name in names.items():
+        ufunc = getattr(np, ufunc_name)
+        setattr(StrictArray, f"__{name}__", _operator(ufunc))
+        setattr(StrictArray, f"__r{name}__", _reflected(ufunc))
+        if name not in ("divmod", "matmul"):
+            setattr(StrictArray, f"__i{name}__", _in_place(ufunc))
+    for name, ufunc_name in {"eq": "equal", "ne": "not_equal", "lt": "less", "le": "less_equal"}.items():
+        setattr(StrictArray, f"__{name}__", _operator(getattr(np, ufunc_name)))
+    for name, ufunc_name in {"gt": "greater", "ge": "greater_equal"}.items():
+        setattr(StrictArray, f"__{name}__", _operator(getattr(np, ufunc_name)))
+    for name, ufunc_name in {"neg": "negative", "pos": "positive", "abs": "absolute", "invert": "invert"}.items():
+        setattr(StrictArray, f"__{name}__", functools.partialmethod(_unary, getattr(np, ufunc_name)))
+
+
+def _operator(ufunc: Any) -> Callable[..., Any]:
+    def method(self: StrictArray, other: Any, *modulo: None) -> Any:
+        return NotImplemented if _defers(other) else ufunc(self, other)
+
+    return method
+
+
+def _reflected(ufunc: Any) -> Callable[..., Any]:
+    def method(self: StrictArray, other: Any, *modulo: None) -> Any:
+        return ufunc(other, self)
+
+    return method
+
+
+def _in_place(ufunc: Any) -> Callable[..., Any]:
+    def method(self: StrictArray, other: Any) -> Any:
+        return _call_ufunc(ufunc, (self, other), {"out": self})
+
+    return method
+
+
+def _unary(self: StrictArray, ufunc: Any) -> Any:
+    return ufunc(self)
+
+
+_attach()
+
+
+# The namespace
+
+
+class Namespace(types.ModuleType):
+    """What `cupy` is for CuPy arrays: functions under NumPy's names, as far as CuPy has them."""
+
+    ndarray = StrictArray
+
+    def __init__(self, name: str, prefix: str = "") -> None:
+        super().__init__(name)
+        self._prefix = prefix
+
+    def __getattr__(self, name: str) -> Any:
+        full = self._prefix + name
+        if name.startswith("__"):
+            raise AttributeError(name)
+        if full in _functions():
+            made: Any = functools.partial(_called, full)
+        elif not self._prefix and name in _loops():
+            made = StrictUfunc(getattr(np, name))
+        elif not self._prefix and name in ("fft", "linalg", "lib"):
+            made = Namespace(f"strict.{name}", f"{name}.")
+        elif self._prefix == "lib." and name == "stride_tricks":
+            made = Namespace("strict.lib.stride_tricks", "lib.stride_tricks.")
+        elif not self._prefix and isinstance(getattr(np, name, None), (type, float, type(None))):
+            made = getattr(np, name)
+        else:
+            raise AttributeError(f"module 'cupy' has no attribute {full!r}")
+        setattr(self, name, made)
+        return made
+
+
+def _called(name: str, /, *args: Any, **keywords: Any) -> Any:
+    return _call(name, args, keywords)
+
+
+class StrictUfunc:
+    """A ufunc of the namespace, with the methods that CuPy's have."""
+
+    def __init__(self, ufunc: Any) -> None:
+        self._ufunc = ufunc
+        self.__name__ = self.name = ufunc.__name__
+        self.nin, self.nout = ufunc.nin, ufunc.nout
+
+    def __call__(self, *inputs: Any, **keywords: Any) -> Any:
+        return _call_ufunc(self._ufunc, inputs, keywords)
+
+    def __getattr__(self, method: str) -> Any:
+        if method not in ("reduce", "accumulate", "reduceat", "at", "outer"):
+            raise AttributeError(method)
+        return lambda *inputs, **keywords: _ufunc_method(self._ufunc, method, inputs, keywords)
+
+
+strict = Namespace("strict")
+"""The namespace that makes stand-in arrays: `strict.asarray(a)`, `strict.zeros(3)`, `strict.linalg.inv(x)`."""
+
+# tapegrad takes arrays of the types in this table for arrays.
+LIBRARIES[StrictArray] = strict

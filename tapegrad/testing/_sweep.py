@@ -1,0 +1,511 @@
+"""The sweep: every op in every case that its row implies, in both modes, at second order, on every backend.
+
+A row of `tapegrad.ops` says `on=` and `cases=`; this turns them into samples, and samples into subjects of checks.
+"""
+
+from __future__ import annotations
+
+import functools
+import warnings
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from .._array import device_of, to_host
+from .._op import CLASSIFIED, RULES, Op
+from .._tape import Record, differentiable
+from .._tensor import OPS, Tensor, tensor
+from .._tree import leaves
+from ..ops._domains import ONE, PAIRS, Case, Domain, anything, case
+from ._checks import GradientError, Subject, check_gradients, compare, first_order, second_order
+from ._numerical import Estimate
+from ._standin import StrictArray, counting, strict
+from ._strategies import arrays
+
+__all__ = ["Entry", "Sample", "cases_of", "entries", "kept", "ops"]
+
+TRIPLES = [
+    case((), (), ()),
+    case((3,), (3,), (3,)),
+    case((2, 1), (3,), ()),
+    case((), (2, 3), (3,)),
+    case((0, 3), (1, 3), ()),
+]
+"""The cases of an elementwise op of three inputs, unless its row says otherwise."""
+
+# Domains of Hermitian matrices, by the beginning of their names.
+_HERMITIAN = ("symmetric", "positive_definite", "hermitian")
+_METHOD_CASES = {
+    "reduce": [case((3,)), case((2, 3)), case((2, 3), axis=1), case((2, 3), axis=-1, keepdims=True)],
+    "accumulate": [case((3,)), case((2, 3)), case((2, 3), axis=1)],
+    "outer": [case((2,), (3,)), case((), (2, 2)), case((0,), (2,))],
+}
+"""The cases of methods of ufuncs."""
+
+_DEFAULTS = {1: ONE, 2: PAIRS, 3: TRIPLES}
+
+
+def cases_of(op: Op) -> list[Case]:
+    """Return the cases that a row implies: its own, or those of its kind, or none if it has neither."""
+    if op.cases is not None:
+        return list(op.cases)
+    if op.kind in ("unary", "binary", "elementwise") and not needs_settings(op):
+        return _DEFAULTS.get(len(op.inputs), [])
+    return []
+
+
+def needs_settings(op: Op) -> bool:
+    """Return whether an op cannot be called with its inputs alone."""
+    return any(name not in op.defaults for name in op.settings)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One case of one op."""
+
+    op: Op
+    case: Case
+
+    def __str__(self) -> str:
+        """Return an identifier that reads well: `sum/2x3/axis=1`."""
+        parts = [_shape(entry) for entry in self.case.shapes]
+        parts = [str(value) for value in self.case.before if not isinstance(value, np.ndarray)] + parts
+        parts += [_short(value) for value in self.case.args]
+        parts += [f"{name}={_short(value)}" for name, value in self.case.settings.items()]
+        return "/".join([self.op.name, *parts])
+
+    def sample(self, dtypes: str = "d", seed: int = 0) -> Sample:
+        """Return arrays for this case: `dtypes` names the character of each input's dtype, the last one repeated.
+        Inputs whose domain holds no complex numbers are real where `dtypes` asks for complex ones.
+        """
+        return Sample(self, dtypes, seed)
+
+
+def ops() -> list[Op]:
+    """Return everything that is swept: the package's rows, and the methods of ufuncs that chapters derive from them."""
+    return [*(op for op in RULES.values() if op.trusted and _is_ours(op.public)), *_ufunc_methods()]
+
+
+def _is_ours(function: Callable[..., Any]) -> bool:
+    return (getattr(function, "__module__", None) or "").startswith("tapegrad.")
+
+
+@functools.cache
+def _ufunc_methods() -> tuple[Op, ...]:
+    """Return reductions, accumulations and outer products of ufuncs as ops, on the domains of their ufuncs."""
+    made = []
+    for key, run in OPS.items():
+        if not isinstance(key, tuple) or CLASSIFIED.get(key, ("refused",))[0] in ("constant", "metadata", "refused"):
+            continue
+        (ufunc, method), row = key, RULES.get(key[0].__name__)
+        if method in _METHOD_CASES and not hasattr(run, "op"):
+            name = f"{ufunc.__name__}.{method}"
+            on = row.on if row is not None else None
+            op = Op(getattr(ufunc, method), "composite", [], name=name, on=on, cases=_METHOD_CASES[method])
+            op.public = run
+            made.append(op)
+    return tuple(made)
+
+
+def entries(of: Sequence[Op] | None = None) -> list[Entry]:
+    """Return all cases of all ops."""
+    return [Entry(op, c) for op in (ops() if of is None else of) for c in cases_of(op)]
+
+
+def _shape(entry: Any) -> str:
+    if entry is None:
+        return "None"
+    if isinstance(entry, list):
+        return "[" + ",".join(map(_shape, entry)) + "]"
+    return "x".join(map(str, entry)) if entry else "()"
+
+
+def _short(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype.kind}{_shape(value.shape)}"
+    if isinstance(value, (list, tuple)):
+        return "(" + ",".join(map(_short, value)) + ")"
+    if isinstance(value, slice):
+        return ":".join("" if part is None else str(part) for part in (value.start, value.stop, value.step))
+    return getattr(value, "__name__", None) or str(value)
+
+
+class Sample:
+    """Arrays for one case of one op, and the op as a function of the differentiable ones."""
+
+    def __init__(self, entry: Entry, dtypes: str = "d", seed: int = 0) -> None:
+        self.entry = entry
+        op, example = entry.op, entry.case
+        rng = np.random.default_rng([seed, zlib.crc32(str(entry).encode())])
+        flat: list[Any] = []
+        self.hermitian: set[int] = set()
+        domains = _domains(op, example)
+        count = 0
+
+        def draw(shape: Any) -> Any:
+            nonlocal count
+            if shape is None:
+                count += 1
+                return None
+            if isinstance(shape, list):
+                return [draw(one) for one in shape]
+            domain = domains[min(count, len(domains) - 1)]
+            dtype = np.dtype(dtypes[min(count, len(dtypes) - 1)])
+            count += 1
+            if dtype.kind == "c" and not domain.complex:
+                dtype = np.dtype(dtype.char.lower())
+            array = np.asarray(domain.sample(rng, shape, dtype))
+            if domain.name.startswith(_HERMITIAN):
+                self.hermitian.add(len(flat))
+            flat.append(array)
+            return array
+
+        self.inputs = [draw(shape) for shape in example.shapes]
+        self.arrays = flat
+        formulas = op.formulas if len(op.formulas) == len(flat) and not op.variadic else [True] * len(flat)
+        self.places = [
+            i for i, (a, f) in enumerate(zip(flat, formulas, strict=True)) if differentiable(a.dtype) and f is not None
+        ]
+
+    @property
+    def xs(self) -> list[Any]:
+        """The differentiable inputs."""
+        return [self.arrays[i] for i in self.places]
+
+    def call(
+        self, *xs: Any, function: Callable[..., Any] | None = None, host: bool = True, moving: bool = False
+    ) -> Any:
+        """Return the op's result with `xs` for the differentiable inputs, and constants from the same library.
+
+        With `moving`, inputs from a domain of Hermitian matrices stay Hermitian wherever `xs` move: what derivatives
+        by one triangle alone are is a matter of convention, and theirs is that both triangles move together.
+        """
+        example = self.entry.case
+        given: list[Any] = list(self.arrays) if host else [strict.asarray(a) for a in self.arrays]
+        for i, x in zip(self.places, xs, strict=True):
+            given[i] = _hermitian_part(x) if i in self.hermitian and moving else x
+        supply = iter(given)
+
+        def fill(value: Any) -> Any:
+            if isinstance(value, list):
+                return [fill(one) for one in value]
+            return None if value is None else next(supply)
+
+        function = function or self.entry.op.public
+        return function(*example.before, *map(fill, self.inputs), *example.args, **example.settings)
+
+    def subject(self, host: bool = True) -> Subject:
+        """Return this sample as a subject of checks, on NumPy or on the stand-in."""
+
+        def call(*xs: Any) -> list[Any]:
+            results = leaves(self.call(*xs, host=host, moving=True))
+            return [y for y in results if hasattr(y, "dtype") and differentiable(y.dtype)]
+
+        xs = [_read_only(x) if host else strict.asarray(x) for x in self.xs]
+        return Subject(str(self.entry), call, xs, np.random.default_rng(1))
+
+
+def _hermitian_part(x: Any) -> Any:
+    return (x + np.conj(np.swapaxes(x, -1, -2))) / 2
+
+
+def _domains(op: Op, example: Case) -> tuple[Domain, ...]:
+    on = example.on if example.on is not None else op.on
+    if on is None:
+        return (anything,)
+    return tuple(on) if isinstance(on, (tuple, list)) else (on,)
+
+
+def _read_only(array: Any) -> Any:
+    array = array.copy()
+    array.flags.writeable = False
+    return array
+
+
+def accepts(entry: Entry, dtypes: str) -> bool:
+    """Return whether the domains hold such numbers, and NumPy's function takes them."""
+    sample = entry.sample(dtypes)
+    if dtypes.upper() == dtypes and not any(a.dtype.kind == "c" for a in sample.arrays):
+        return False
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            sample.call(*sample.xs, function=entry.op.function)
+    except TypeError:
+        return False
+    return True
+
+
+def _quiet(law: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a law under which warnings of NumPy's own call are no errors, and warnings of rules alone are."""
+
+    @functools.wraps(law)
+    def run(entry: Entry, *args: Any) -> Any:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            sample = entry.sample(*args)
+            sample.call(*sample.xs, function=entry.op.function)
+        with warnings.catch_warnings():
+            for category in {warning.category for warning in caught}:
+                warnings.simplefilter("ignore", category)
+            return law(entry, *args)
+
+    return run
+
+
+# Laws
+
+
+@_quiet
+def forward(entry: Entry, dtypes: str = "d") -> None:
+    """Check that tensors give what arrays give, called as the op and called as NumPy's function."""
+    sample = entry.sample(dtypes)
+    expected = leaves(sample.call(*sample.xs, function=entry.op.function))
+    plain = leaves(sample.call(*sample.xs))
+    if any(isinstance(y, Tensor) for y in plain):
+        raise GradientError(f"{entry} of arrays gave tensors, which formulas cannot use")
+    functions = [entry.op.public]
+    if isinstance(entry.op.function, np.ufunc) or (getattr(entry.op.function, "__module__", None) or "").startswith(
+        "numpy"
+    ):
+        functions.append(entry.op.function)
+    for function in functions:
+        for tracked in (False, True):
+            inputs = [tensor(x, requires_grad=tracked) for x in sample.xs]
+            results = leaves(sample.call(*inputs, function=function))
+            if len(results) != len(expected):
+                raise GradientError(f"{entry} gave {len(results)} results, expected {len(expected)}")
+            for i, (got, value) in enumerate(zip(results, expected, strict=True)):
+                _same(f"result {i} of {entry}", got, value, inputs)
+            floating = [got for got in results if hasattr(got, "dtype") and differentiable(got.dtype) and got.size]
+            if tracked and inputs and floating and not any(got.requires_grad for got in floating):
+                raise GradientError(f"no result of {entry} is tracked, though an input is")
+
+
+def _same(what: str, got: Any, value: Any, inputs: Sequence[Tensor]) -> None:
+    if not hasattr(value, "dtype"):
+        if type(got) is not type(value) or got != value:
+            raise GradientError(f"{what}: got {got!r}, expected {value!r}")
+        return
+    if inputs and not isinstance(got, Tensor):
+        raise GradientError(f"{what} is {type(got).__name__}, expected a tensor")
+    if got.dtype != value.dtype or got.shape != value.shape:
+        raise GradientError(f"{what} has {got.dtype} and {got.shape}, expected {value.dtype} and {value.shape}")
+    bare = got.data if isinstance(got, Tensor) else got
+    # Composites may round otherwise than NumPy's own code.
+    compare(what, bare, np.asarray(value))
+
+
+@_quiet
+def first(entry: Entry, dtypes: str = "d") -> None:
+    """Check first derivatives of one sample, in both modes."""
+    point = entry.sample(dtypes).subject()
+    if point.xs and point.outputs:
+        first_order(point)
+
+
+@_quiet
+def second(entry: Entry, dtypes: str = "d") -> None:
+    """Check second derivatives of one sample, in all combinations of modes."""
+    point = entry.sample(dtypes).subject()
+    if point.xs and point.outputs:
+        second_order(point)
+
+
+@_quiet
+def layouts(entry: Entry) -> None:
+    """Check that strided, transposed and read-only inputs have the derivatives of contiguous ones."""
+    sample = entry.sample()
+    point = sample.subject()
+    if not point.xs or not point.outputs:
+        return
+    gs, ts = point.cotangents(), point.like(point.xs)
+    pulled, pushed = point.pull(gs), point.push(ts)
+    for relaid in (_strided, _transposed):
+        other = Subject(point.name, point.call, [relaid(x) for x in point.xs], point.rng)
+        if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(other.outputs, point.outputs, strict=True)):
+            # What NumPy computes may depend on the layout (order="K"): then its derivative does too.
+            first_order(other)
+            continue
+        for k, (got, expected) in enumerate(zip(other.pull([relaid(g) for g in gs]), pulled, strict=True)):
+            compare(f"the VJP of {entry} by input {k}, inputs {relaid.__name__[1:]}", got, expected)
+        for i, (got, expected) in enumerate(zip(other.push([relaid(t) for t in ts]), pushed, strict=True)):
+            compare(f"the JVP of {entry}, result {i}, inputs {relaid.__name__[1:]}", got, expected)
+
+
+def _strided(array: Any) -> Any:
+    if not array.ndim:
+        return _read_only(array)
+    wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
+    wide[..., ::2] = array
+    wide.flags.writeable = False
+    return wide[..., ::2]
+
+
+def _transposed(array: Any) -> Any:
+    made = np.array(array[..., ::-1] if array.ndim else array, order="F")
+    made.flags.writeable = False
+    return made[..., ::-1] if array.ndim else made
+
+
+@_quiet
+def on_standin(entry: Entry, dtypes: str = "d") -> bool:
+    """Check that a sample has the same results and derivatives on the stand-in for CuPy as on NumPy.
+
+    Returns False where CuPy itself refuses the call, and the op refuses it too.
+    """
+    if not _runs_on_standin(entry, dtypes):
+        return False
+    sample = entry.sample(dtypes)
+    result = sample.call(*(strict.asarray(x) for x in sample.xs), host=False)
+    for i, (got, value) in enumerate(zip(leaves(result), leaves(sample.call(*sample.xs)), strict=True)):
+        if hasattr(value, "dtype"):
+            if not isinstance(got, StrictArray):
+                raise GradientError(f"result {i} of {entry} on CuPy's stand-in is {type(got).__name__}")
+            compare(f"result {i} of {entry} on CuPy's stand-in", got, np.asarray(value))
+    point, host = sample.subject(host=False), sample.subject()
+    if not host.xs or not host.outputs:
+        return True
+    gs, ts = host.cotangents(), host.like(host.xs)
+    device_gs, device_ts = [strict.asarray(g) for g in gs], [strict.asarray(t) for t in ts]
+    for name, got, expected in (
+        ("VJP", point.pull(device_gs), host.pull(gs)),
+        ("JVP", point.push(device_ts), host.push(ts)),
+    ):
+        for i, (h, value) in enumerate(zip(got, expected, strict=True)):
+            what = f"the {name} of {entry} on CuPy's stand-in, entry {i}"
+            if device_of(h) != "cuda:0" or h.dtype != value.dtype:
+                raise GradientError(f"{what}: got {h.dtype} on {device_of(h)}, expected {value.dtype} on cuda:0")
+            compare(what, h, np.asarray(value))
+    return True
+
+
+@_quiet
+def second_on_standin(entry: Entry, dtypes: str = "d") -> None:
+    """Check that second derivatives work on the stand-in, in all combinations, and agree with each other."""
+    sample = entry.sample(dtypes)
+    point = sample.subject(host=False)
+    if point.xs and point.outputs:
+        host = sample.subject()
+        state = host.rng.bit_generator.state
+        expected = second_order(host, expected=_exact(host))
+        point.rng.bit_generator.state = state
+        second_order(point, expected=expected)
+
+
+def _exact(point: Subject) -> tuple[list[Estimate], list[Estimate]]:
+    """Return second derivatives by reverse over reverse and forward over forward, checked elsewhere."""
+    from .._transforms import jvp, vjp
+
+    state = point.rng.bit_generator.state
+    gs, ts = point.cotangents(), point.like(point.xs)
+    point.rng.bit_generator.state = state
+    slopes = vjp(lambda *xs: list(vjp(point.call, *xs)[1](gs)), *point.xs)[1](ts)
+    bends = jvp(lambda *xs: list(jvp(point.call, xs, ts)[1]), point.xs, ts)[1]
+    exact = [[Estimate(to_host(a.data), np.full(a.shape, 1e-12)) for a in found] for found in (slopes, bends)]
+    return exact[0], exact[1]
+
+
+def anywhere(op: Op, draw: Callable[..., Any]) -> None:
+    """Check an elementwise op at arrays that hypothesis draws from its domain, in any shapes that broadcast."""
+    count = len(op.inputs)
+    domains = _domains(op, case())
+    domains = (*domains, *domains[-1:] * count)[:count]
+    takes_complex = accepts(Entry(op, case(*[()] * count)), "D")
+    dtypes = [np.float64, np.complex128] if takes_complex else [np.float64]
+    found = hnp.mutually_broadcastable_shapes(num_shapes=count, max_dims=2, max_side=2, min_side=0)
+    shapes = draw(found).input_shapes
+    xs = []
+    for domain, shape in zip(domains, shapes, strict=True):
+        dtype = draw(st.sampled_from(dtypes if domain.complex else dtypes[:1]))
+        xs.append(draw(arrays(domain, shape, dtype)))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        op.function(*xs)
+    with warnings.catch_warnings():
+        for category in {warning.category for warning in caught}:
+            warnings.simplefilter("ignore", category)
+        check_gradients(op.public, *xs, name=f"{op.name} of {', '.join(map(repr, xs))}")
+
+
+# What is kept
+
+
+def kept(op: Op) -> str:
+    """Return one line: what a tracked call of the op keeps for its backward pass, and what that costs on a GPU.
+
+    The call is the case with the largest inputs. Named are the residuals of each input's formula, and the bytes of
+    arrays that records hold beyond the inputs themselves. For the stand-in, synchronizations and uploads of a forward
+    and backward pass.
+    """
+    found = sorted(cases_of(op), key=lambda c: _elements(c.shapes))
+    entry = Entry(op, found[-1])
+    sample = entry.sample()
+    inputs = [tensor(x, requires_grad=True) for x in sample.xs]
+    outs = [y for y in leaves(sample.call(*inputs)) if isinstance(y, Tensor) and y.requires_grad]
+    owned = {id(_root(x.data)): 0 for x in inputs} | {id(_root(a)): 0 for a in sample.arrays}
+    arrays: dict[int, Any] = {}
+    for record in _history(outs):
+        for saved in (record.for_x, record.for_y):
+            for value in leaves(saved) if saved is not None else ():
+                if isinstance(value, (np.ndarray, np.generic)) and id(_root(value)) not in owned:
+                    arrays[id(_root(value))] = value
+    names = " | ".join(" ".join(residuals) or "-" for residuals in op.names) if op.names else "composite"
+    total = sum(a.nbytes for a in arrays.values())
+    return f"{entry}: {names}; {total} bytes beyond {sum(x.nbytes for x in inputs)} of inputs; {_cost(entry)}"
+
+
+def _cost(entry: Entry) -> str:
+    point = entry.sample().subject(host=False)
+    refused = [str(Entry(entry.op, c)) for c in cases_of(entry.op) if not _runs_on_standin(Entry(entry.op, c))]
+    if str(entry) in refused:
+        return "not on CuPy"
+    with counting() as counts:
+        outs = point.outputs
+        if point.xs and outs:
+            point.pull([strict.ones(y.shape, y.dtype) for y in outs])
+    note = f", not on CuPy: {', '.join(refused)}" if refused else ""
+    return f"{counts.synchronizations} synchronizations, {counts.uploads} uploads{note}"
+
+
+def _runs_on_standin(entry: Entry, dtypes: str = "d") -> bool:
+    """Return whether CuPy takes this call, and leaves its result on the device."""
+    if entry.op.name == "to_device":
+        return False
+    sample = entry.sample(dtypes)
+    try:
+        sample.call(*(strict.asarray(x) for x in sample.xs), host=False)
+    except (TypeError, NotImplementedError, ValueError, AttributeError):
+        return False
+    return True
+
+
+def _elements(shapes: Any) -> int:
+    if shapes is None:
+        return 0
+    if isinstance(shapes, list) or (isinstance(shapes, tuple) and any(not isinstance(n, int) for n in shapes)):
+        return sum(_elements(one) for one in shapes)
+    return int(np.prod(shapes))
+
+
+def _root(array: Any) -> Any:
+    while getattr(array, "base", None) is not None and isinstance(array.base, np.ndarray):
+        array = array.base
+    return array
+
+
+def _history(outs: Sequence[Tensor]) -> Iterator[Record]:
+    seen: set[Record] = set()
+    stack = [y._record for y in outs]
+    while stack:
+        record = stack.pop()
+        if record is None or record in seen:
+            continue
+        seen.add(record)
+        yield record
+        stack.extend(record.parents())

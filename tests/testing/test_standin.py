@@ -1,0 +1,362 @@
+"""The stand-in computes what NumPy computes, and refuses what CuPy refuses."""
+
+import copy
+import operator
+import pickle
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import tapegrad as tg
+from tapegrad._array import device_of
+from tapegrad.ops._domains import positive, real
+from tapegrad.testing import StrictArray, arrays, broadcastable_arrays, counting, indices, strict
+
+X = np.arange(6.0).reshape(2, 3) - 2
+V = np.array([0.5, -1.0, 2.0])
+S = np.array([[2.0, 0.5, 0.0], [0.5, 3.0, 0.25], [0.0, 0.25, 1.5]])
+I = np.array([0, 2, 0])
+
+
+def on_device(value):
+    """Return `value` with stand-in arrays in place of NumPy's, inside lists and tuples too."""
+    if isinstance(value, np.ndarray):
+        return strict.asarray(value)
+    return type(value)(on_device(v) for v in value) if isinstance(value, (list, tuple)) else value
+
+
+def same(got, expected):
+    """Check that results agree in values, dtypes and shapes, and that they are where they must be."""
+    if isinstance(expected, (list, tuple)):
+        assert len(got) == len(expected)
+        for one, other in zip(got, expected, strict=True):
+            same(one, other)
+        return
+    assert type(got) is StrictArray
+    assert (got.dtype, got.shape) == (np.asarray(expected).dtype, np.shape(expected))
+    np.testing.assert_array_equal(got.get(), expected)
+
+
+CALLS = {
+    "sum": (X,),
+    "sum axis": (X, {"axis": 1, "keepdims": True}),
+    "prod": (X,),
+    "mean": (X, {"axis": (0, 1)}),
+    "std": (X, {"axis": 0, "ddof": 1}),
+    "max": (X, {"axis": 0}),
+    "argmax": (X, {"axis": 1}),
+    "any": (X,),
+    "cumsum": (X, {"axis": 1}),
+    "clip": (X, -1, 2),
+    "where": (X > 0, X, 0.5),
+    "reshape": (X, (3, 2)),
+    "transpose": (X,),
+    "moveaxis": (X, 0, 1),
+    "expand_dims": (X, 1),
+    "squeeze": (X[:1],),
+    "broadcast_to": (V, (2, 3)),
+    "concatenate": ([X, X],),
+    "concatenate axis": ([X, X], {"axis": 1}),
+    "stack": ((V, V),),
+    "vstack": ([X, V],),
+    "split": (V, 3),
+    "array_split": (V, [1, 2]),
+    "tile": (V, (2, 1)),
+    "repeat": (V, 2),
+    "roll": (X, 1, {"axis": 0}),
+    "flip": (X,),
+    "rot90": (X,),
+    "pad": (X, ((1, 0), (0, 2))),
+    "pad edge": (X, 1, {"mode": "edge"}),
+    "take": (V, I),
+    "take axis": (X, I, {"axis": 1}),
+    "take_along_axis": (X, np.array([[0], [1]]), 1),
+    "sort": (V,),
+    "argsort": (V,),
+    "partition": (V, 1),
+    "diag": (V,),
+    "diagonal": (X,),
+    "tril": (X,),
+    "trace": (S,),
+    "dot": (S, V),
+    "vdot": (V, V),
+    "inner": (V, V),
+    "outer": (V, V),
+    "matmul": (X, S),
+    "tensordot": (X, S, {"axes": 1}),
+    "einsum": ("ij,jk->ik", X, S),
+    "einsum optimize": ("ij,jk->ik", X, S, {"optimize": True}),
+    "kron": (V, V),
+    "cross": (V, V),
+    "convolve": (V, V),
+    "interp": (V, np.sort(V), V),
+    "trapezoid": (V, {"dx": 0.5}),
+    "gradient": (V, 0.5),
+    "diff": (X, {"axis": 1, "prepend": X[:, :1]}),
+    "meshgrid": (V, V, {"indexing": "ij"}),
+    "nan_to_num": (np.array([np.nan, 1.0]), {"nan": 3.0}),
+    "searchsorted": (np.sort(V), V),
+    "median": (V,),
+    "average": (V, {"weights": np.abs(V)}),
+    "linalg.inv": (S,),
+    "linalg.det": (S,),
+    "linalg.slogdet": (S,),
+    "linalg.solve": (S, V),
+    "linalg.cholesky": (S,),
+    "linalg.eigh": (S,),
+    "linalg.qr": (S,),
+    "linalg.svd": (X, {"full_matrices": False}),
+    "linalg.norm": (X, {"axis": 1}),
+    "linalg.matrix_power": (S, 3),
+    "fft.fft": (V,),
+    "fft.rfft": (V, {"n": 4, "norm": "ortho"}),
+    "fft.irfftn": (X + 0j,),
+    "zeros_like": (X,),
+    "ones_like": (X, {"shape": (2,), "dtype": np.float32}),
+    "full_like": (X, 2.5),
+    "real": (X + 1j,),
+    "imag": (X + 1j,),
+    "angle": (X + 1j,),
+    "count_nonzero": (X,),
+    "isclose": (X, X),
+    "unravel_index": (I, (2, 2)),
+    "lib.stride_tricks.sliding_window_view": (V, 2),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_functions_agree_with_numpy(call):
+    name, (*args,) = call.partition(" ")[0], CALLS[call]
+    keywords = args.pop() if isinstance(args[-1], dict) else {}
+    function = operator.attrgetter(name)(np)
+    expected = function(*args, **keywords)
+    device_args, device_keywords = on_device(args), {key: on_device(value) for key, value in keywords.items()}
+    same(function(*device_args, **device_keywords), expected)
+    same(operator.attrgetter(name)(strict)(*device_args, **device_keywords), expected)
+
+
+@pytest.mark.parametrize("name", ["add", "subtract", "multiply", "divide", "power", "arctan2", "maximum", "less"])
+@given(pair=broadcastable_arrays(positive, positive))
+def test_ufuncs_agree_with_numpy(name, pair):
+    ufunc, (x, y) = getattr(np, name), pair
+    same(ufunc(*on_device(pair)), ufunc(x, y))
+    same(ufunc(on_device(x), 0.5), np.asarray(ufunc(x, 0.5)))
+    same(ufunc(np.float64(0.5), on_device(x)), np.asarray(ufunc(np.float64(0.5), x)))
+    same(ufunc.outer(*on_device(pair)), np.asarray(ufunc.outer(x, y)))
+    same(getattr(strict, name)(*on_device(pair)), np.asarray(ufunc(x, y)))
+
+
+METHODS = [
+    ("sum", (), {"axis": 0}),
+    ("mean", (), {}),
+    ("max", (), {"axis": 1, "keepdims": True}),
+    ("cumsum", (), {"axis": 1}),
+    ("reshape", (3, 2), {}),
+    ("reshape", ((3, 2),), {}),
+    ("reshape", (-1,), {}),
+    ("transpose", (), {}),
+    ("transpose", (1, 0), {}),
+    ("swapaxes", (0, 1), {}),
+    ("astype", (np.float32,), {}),
+    ("ravel", (), {}),
+    ("flatten", (), {}),
+    ("copy", (), {}),
+    ("clip", (0, 1), {}),
+    ("round", (1,), {}),
+    ("dot", (S,), {}),
+    ("take", (I, 1), {}),
+    ("repeat", (2,), {"axis": 0}),
+    ("argsort", (), {"axis": 0}),
+    ("conj", (), {}),
+    ("diagonal", (), {}),
+    ("squeeze", (), {}),
+    ("std", (), {"ddof": 1}),
+    ("nonzero", (), {}),
+]
+
+
+@pytest.mark.parametrize(("name", "args", "keywords"), METHODS, ids=lambda value: str(value))
+def test_methods_agree_with_numpy(name, args, keywords):
+    same(getattr(strict.asarray(X), name)(*on_device(args), **keywords), getattr(X, name)(*args, **keywords))
+
+
+def test_methods_in_place():
+    x = strict.asarray(V)
+    x.sort()
+    x.fill(2.0)
+    x[0] = 5
+    x += 1
+    same(x, np.array([6.0, 3.0, 3.0]))
+
+
+@given(data=st.data())
+def test_indexing_agrees_with_numpy(data):
+    x = data.draw(arrays(real, shape=(2, 3), layout="contiguous"))
+    index = data.draw(indices(x.shape))
+    got = strict.asarray(x)[on_device(index) if data.draw(st.booleans()) else index]
+    same(got, np.asarray(x[index]))
+
+
+REFUSED = {
+    "NumPy operand": lambda x: x + V,
+    "NumPy operand on the left": lambda x: V + x,
+    "0-d NumPy operand": lambda x: np.multiply(x, np.array(2.0)),
+    "list operand": lambda x: np.add(x, [1.0, 2.0, 3.0]),
+    "conversion": lambda x: np.asarray(x),
+    "array of arrays": lambda x: np.array([x, x]),
+    "NumPy array in a sequence": lambda x: np.concatenate([x, V]),
+    "NumPy array in einsum": lambda x: np.einsum("i,i", x, V),
+    "NumPy array as out": lambda x: np.exp(x, out=np.zeros(3)),
+    "NumPy array into an array": lambda x: x.__iadd__(V),
+    "assignment of a NumPy array": lambda x: x.__setitem__(slice(None), V),
+    "where of a reduction": lambda x: np.sum(x, where=x > 0),
+    "initial of a reduction": lambda x: np.sum(x, initial=1.0),
+    "where of a ufunc": lambda x: np.exp(x, where=x > 0, out=x),
+    "min and max of clip": lambda x: np.clip(x, min=0, max=1),
+    "shape of reshape": lambda x: np.reshape(x, shape=(3, 1)),
+    "mode of take": lambda x: np.take(x, strict.asarray(I), mode="wrap"),
+    "out of einsum": lambda x: np.einsum("i->i", x, out=x),
+    "stable of sort": lambda x: np.sort(x, stable=True),
+    "device of creation": lambda x: np.zeros_like(x, device="cpu"),
+    "correction of var": lambda x: np.var(x, correction=1),
+    "vecdot": lambda x: np.vecdot(x, x),
+    "matvec": lambda x: np.matvec(strict.asarray(S), x),
+    "block": lambda x: np.block([x, x]),
+    "insert": lambda x: np.insert(x, 0, 1.0),
+    "unstack": lambda x: np.unstack(x),
+    "nanquantile": lambda x: np.nanquantile(x, 0.5),
+    "linalg.vecdot": lambda x: np.linalg.vecdot(x, x),
+    "linalg.matrix_norm": lambda x: np.linalg.matrix_norm(strict.asarray(S)),
+    "linalg.svdvals": lambda x: np.linalg.svdvals(strict.asarray(S)),
+    "linalg.multi_dot": lambda x: np.linalg.multi_dot([x, x]),
+    "logical functions of complex numbers": lambda x: np.logical_not(x + 1j),
+    "reduce of maximum": lambda x: np.maximum.reduce(x),
+    "accumulate of maximum": lambda x: np.maximum.accumulate(x),
+    "reduceat of multiply": lambda x: np.multiply.reduceat(x, [0, 1]),
+    "at of multiply": lambda x: np.multiply.at(x, [0], 2.0),
+    "at of complex numbers": lambda x: np.add.at(x + 1j, [0], 2.0),
+    "index()": lambda x: operator.index(strict.asarray(np.array(1))),
+    "hash()": lambda x: hash(x),
+    "two masks": lambda x: strict.asarray(X)[strict.ones(2, bool), strict.ones(3, bool)],
+    "a number for an operand": lambda x: np.dot(x, 2.0),
+    "extended precision": lambda x: x.astype(np.longdouble),
+    "item of several": lambda x: x.item(),
+    "missing in the namespace": lambda x: strict.vecdot,
+}
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_refuses_what_cupy_refuses(what):
+    with pytest.raises((TypeError, ValueError, AttributeError, NotImplementedError)):
+        REFUSED[what](strict.asarray(V))
+
+
+def test_results_are_arrays_and_never_scalars():
+    x = strict.asarray(V)
+    for result in (x.sum(), np.mean(x), x[0], x @ x, np.add.reduce(x), np.linalg.norm(x), x[0] + 1, np.vdot(x, x)):
+        assert type(result) is StrictArray
+        assert result.shape == ()
+
+
+def test_linear_algebra_gives_plain_tuples_and_fails_silently():
+    assert type(np.linalg.eigh(strict.asarray(S))) is tuple
+    assert np.isnan(np.linalg.cholesky(strict.asarray(-S)).get()).all()
+    assert np.isnan(np.linalg.inv(strict.zeros((2, 2))).get()).all()
+    with pytest.raises(np.linalg.LinAlgError):
+        np.linalg.inv(strict.zeros((2, 3)))
+
+
+def test_no_floating_point_warnings():
+    same(np.log(strict.asarray(np.array([0.0, -1.0]))), np.array([-np.inf, np.nan]))
+
+
+def test_of_repeated_indices_the_last_does_not_win():
+    x = strict.zeros(2)
+    x[strict.asarray(np.array([0, 0]))] = strict.asarray(np.array([1.0, 2.0]))
+    same(x, np.array([1.0, 0.0]))
+
+
+def test_indices_wrap_around():
+    x = strict.asarray(V)
+    same(x[strict.asarray(np.array([3, -4]))], V[[0, 2]])
+    with pytest.raises(IndexError):
+        x[3]
+
+
+def test_views_know_their_base():
+    x = strict.asarray(X)
+    view = x[0][1:]
+    assert view.base is x
+    assert x.base is None
+    assert (x.flags.owndata, view.flags.owndata, x.T.flags["F_CONTIGUOUS"]) == (True, False, True)
+    assert np.reshape(x, (3, 2)).base is x
+    assert np.exp(x).base is None
+    assert x[strict.asarray(I[:2] // 2)].base is None
+    assert x.astype(np.float64, copy=False) is x
+    view[0] = 7
+    assert x[0, 1] == 7
+
+
+def test_order_is_c():
+    assert np.exp(strict.asarray(X).T).flags.c_contiguous
+    assert np.asfortranarray(X).T.flags.c_contiguous
+
+
+def test_counts_what_stops_a_pipeline():
+    x = strict.asarray(V)
+    with counting() as none:
+        np.sum(np.where(x > 0, x, 0.0)) * 2
+        x[1:], x[strict.asarray(I)]
+    assert (none.synchronizations, none.uploads) == (0, 0)
+    waits = [lambda: float(x[0]), lambda: x[0].item(), lambda: bool(x[0]), lambda: x.get(), lambda: str(x)]
+    waits += [lambda: x[x > 0], lambda: x.__setitem__(x > 0, 1.0), lambda: np.nonzero(x), lambda: np.where(x)]
+    waits += [lambda: np.median(x), lambda: np.unique(x), lambda: x.tolist()]
+    for wait in waits:
+        with counting() as one, counting() as two:
+            wait()
+        assert one.synchronizations == two.synchronizations == 1
+    for upload in (lambda: x[[0, 1]], lambda: x[I], lambda: np.take(x, I), lambda: np.add.at(x, I, 1.0)):
+        with counting() as counts:
+            upload()
+        assert (counts.synchronizations, counts.uploads) == (0, 1)
+
+
+def test_copies_and_pickles():
+    x = strict.asarray(V)
+    for made in (copy.copy(x), copy.deepcopy(x), pickle.loads(pickle.dumps(x))):
+        same(made, V)
+        assert not np.may_share_memory(made, x)
+
+
+def test_tensors_hold_stand_in_arrays():
+    t = tg.tensor(strict.asarray(V), requires_grad=True)
+    assert (t.device, device_of(t.data)) == ("cuda:0", "cuda:0")
+    np.sum(np.exp(t) * t).backward()
+    assert type(t.grad.data) is StrictArray
+    np.testing.assert_allclose(t.grad.data.get(), np.exp(V) * (1 + V))
+
+
+@pytest.mark.parametrize("join", [np.add, operator.add, lambda a, b: b + a, lambda a, b: np.multiply(b, a)])
+def test_operators_leave_the_result_to_tensors(join):
+    """CuPy defers to types it does not know; otherwise it would swallow the tensor and lose the gradient."""
+    t = tg.tensor(strict.asarray(V), requires_grad=True)
+    result = join(strict.asarray(V), t)
+    assert isinstance(result, tg.Tensor)
+    assert result.requires_grad
+    assert type(result.data) is StrictArray
+
+
+def test_tensors_on_different_devices_do_not_mix():
+    with pytest.raises(tg.errors.DeviceError):
+        tg.tensor(strict.asarray(V)) + tg.tensor(V)
+
+
+def test_nothing_of_the_stand_in_is_imported_with_tapegrad():
+    import subprocess
+    import sys
+
+    code = "import sys, tapegrad; print(any(name.startswith('tapegrad.testing') for name in sys.modules))"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "False"
