@@ -17,7 +17,6 @@ import numpy as np
 from .._array import device_of
 from .._op import composite, multilinear
 from .._tensor import detached
-from ..errors import UnsupportedError
 from ..typing import Shape
 from ._algebra import T, conj, instead, operand, unbroadcast
 from ._domains import anything, case
@@ -380,12 +379,8 @@ einsum = multilinear(
 )
 
 
-def _np_einsum(*operands: Any, out: Any = None, **settings: Any) -> Any:
+def _np_einsum(*operands: Any, **settings: Any) -> Any:
     """Run the einsum op on either of NumPy's two forms: subscripts first, or each operand followed by its labels."""
-    if out is not None:
-        raise UnsupportedError(
-            "einsum of a tensor does not support out=; assign its result instead: t[...] = np.einsum(...)"
-        )
     if isinstance(operands[0], str):
         return einsum(*operands, **settings)
     # NumPy numbers the labels A to Z, then a to z.
@@ -531,9 +526,7 @@ multilinear(
 )
 
 
-def _multi_dot(arrays: Any, *, out: Any = None) -> Any:
-    if out is not None:
-        raise UnsupportedError("multi_dot of tensors does not support out=; assign its result instead: t[...] = ...")
+def _multi_dot(arrays: Any) -> Any:
     arrays = [operand(a) for a in arrays]
     if len(arrays) < 2 or any(a.ndim != 2 for a in arrays[1:-1]) or any(a.ndim not in (1, 2) for a in arrays):
         return np.linalg.multi_dot([detached(a) for a in arrays])  # NumPy's own complaint

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tapegrad as tg
-from tapegrad.errors import UnsupportedError
+from tapegrad.errors import LostGradientError
 from tapegrad.testing import check_gradients, strict
 
 
@@ -119,12 +119,18 @@ def test_products_refuse_what_numpy_refuses():
             call()
     with pytest.raises(np.linalg.LinAlgError):
         np.linalg.multi_dot([x, leaf(normal(3, 2, 2)), y])
-    for call in (
-        lambda: np.einsum("ij->", x, out=np.zeros(())),
-        lambda: np.linalg.multi_dot([x, y.T, x], out=np.zeros((2, 3))),
-    ):
-        with pytest.raises(UnsupportedError, match="out="):
-            call()
+
+
+def test_products_with_out():
+    x, y = leaf(normal(2, 3)), leaf(normal(3, 2))
+    for function in (lambda out: np.einsum("ij,jk", x, y, out=out), lambda out: np.linalg.multi_dot([x, y], out=out)):
+        x.grad = None
+        out = tg.zeros((2, 2))
+        assert function(out) is out
+        out.sum().backward()
+        np.testing.assert_allclose(x.grad.numpy(), np.ones((2, 2)) @ y.detach().numpy().T)
+        with pytest.raises(LostGradientError):
+            function(np.zeros((2, 2)))
 
 
 # Contractions
