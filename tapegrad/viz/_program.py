@@ -37,13 +37,13 @@ class Line:
     """One record of the tape: its position, operation, inputs, results, and what it keeps.
 
     `inputs` are positions of records, names of leaves, and for constants None, or a name if it is known; `results`
-    are shapes with dtypes, one for each result of the operation.
+    are shapes with dtypes, one for each result of the operation, None for one that nothing depends on.
     """
 
     position: int
     operation: str
     inputs: tuple[int | str | None, ...]
-    results: tuple[tuple[Shape, np.dtype[Any]], ...]
+    results: tuple[tuple[Shape, np.dtype[Any]] | None, ...]
     keeps: tuple[Kept, ...]
 
     @property
@@ -108,7 +108,7 @@ def tape_text(output: Tensor, names: Mapping[str, Any] | None = None) -> str:
         rows.append(("", "leaf", name, _typed(leaf.shape, leaf.dtype), "", ""))
     for line in lines:
         kept = ", ".join(_described(entry) for entry in line.keeps) or "nothing"
-        results = ", ".join(_typed(*result) for result in line.results)
+        results = ", ".join("unused" if result is None else _typed(*result) for result in line.results)
         inputs = ", ".join(_shown(entry) for entry in line.inputs)
         rows.append((str(line.position), line.operation, inputs, results, kept, f"{line.nbytes:,}"))
     total = sum(line.nbytes for line in lines)
@@ -184,8 +184,7 @@ def _residuals(record: Record) -> Iterator[tuple[str, Any]]:
         if saved is None:
             continue
         names = op.names[0 if op.variadic else k]
-        values = saved[1:] if len(op.outputs) > 1 else (saved,) if len(names) == 1 else saved
-        yield from zip(names, values, strict=True)
+        yield from zip(names, (saved,) if len(names) == 1 else saved, strict=True)
 
 
 def _kept(record: Record, holders: dict[int, int | str]) -> Iterator[Kept]:
@@ -219,15 +218,13 @@ def _owner(array: Array) -> Array:
     return array
 
 
-def _results(record: Record, cotangent: Any) -> tuple[tuple[Shape, np.dtype[Any]], ...]:
-    """Return shape and dtype of each result of a record, which are those of its cotangent."""
-    op = record.op
-    assert op is not None
-    if len(op.outputs) == 1:
-        return ((cotangent.shape, cotangent.dtype),)
-    # Several results share one cotangent, in which those that nothing depends on are missing; their rule knows all.
-    saved = next(s for s in (record.for_x if op.many else (record.for_x, record.for_y)) if s is not None)
-    return tuple(saved[0])
+def _results(record: Record, cotangent: Any) -> tuple[tuple[Shape, np.dtype[Any]] | None, ...]:
+    """Return shape and dtype of each result of a record, which are those of its cotangents."""
+    assert record.op is not None
+    count = len(record.op.outputs)
+    # Several results share one cotangent, in which those that nothing depends on are missing.
+    parts = [cotangent] if count == 1 else [cotangent.get(i) for i in range(count)]
+    return tuple(None if part is None else (part.shape, part.dtype) for part in parts)
 
 
 def _typed(shape: Shape, dtype: np.dtype[Any]) -> str:

@@ -107,21 +107,23 @@ def test_memory_of_named_arrays_is_theirs():
 
 
 def test_an_op_with_several_results():
-    halves = Op(
-        lambda x: (x[: len(x) // 2] ** 2, x[len(x) // 2 :]),
-        "general",
-        [lambda gfirst, gsecond, x: np.concatenate([2 * gfirst * x[: len(x) // 2], gsecond])],
-        inputs="x",
-        outputs="first second",
-        name="halves",
-    )
+    def halves(x):
+        return x[: len(x) // 2] ** 2, x[len(x) // 2 :]
+
+    def vjp(gfirst, gsecond, x):
+        first = np.zeros_like(x[: len(x) // 2]) if gfirst is None else 2 * gfirst * x[: len(x) // 2]
+        return np.concatenate([first, np.zeros_like(x[len(x) // 2 :]) if gsecond is None else gsecond])
+
     w = tg.tensor(np.arange(5.0), requires_grad=True)
-    first, _ = recorder(halves)(w)
+    first, second = recorder(Op(halves, "general", [vjp], inputs="x", outputs="first second"))(w)
     whole, part = program(first)
     assert (whole.operation, part.operation) == ("halves", "result 0")
-    assert [shape for shape, _ in whole.results] == [(2,), (3,)]
+    assert whole.results == (((2,), np.dtype(float)), None)
     assert [(kept.name, kept.nbytes) for kept in whole.keeps] == [("x", 40)]
     assert part.inputs == (whole.position,)
+    assert "float64 (2,), unused" in tape_text(first)
+    whole = program(np.sum(first) + np.sum(second))[0]
+    assert whole.results == (((2,), np.dtype(float)), ((3,), np.dtype(float)))
 
 
 def test_an_op_of_a_sequence_names_all_its_inputs():
