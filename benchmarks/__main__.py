@@ -8,6 +8,7 @@ divided by it: below 1 tapegrad is faster. Budgets that tapegrad must keep are m
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import sys
 from collections.abc import Iterable
@@ -81,6 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
     )
     limit_blas(options.threads)
     libraries = [frameworks.FRAMEWORKS[name](options.device, options.threads) for name in names]
+    gc.collect()
+    gc.freeze()  # a collection during one library's sample shall not walk through the modules of all others
     rows: list[Row] = []
     print(report.header_text(names))
     try:

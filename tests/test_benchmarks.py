@@ -190,6 +190,7 @@ def test_the_table_replaces_what_stands_between_the_marks():
 def test_json_and_markdown(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(command, "set_threads", lambda threads: None)  # other tests go on in this process
     monkeypatch.setattr(command, "limit_blas", lambda threads: None)
+    monkeypatch.setattr(command.gc, "freeze", lambda: None)
     readme = tmp_path / "README.md"
     readme.write_text(f"{report.BEGIN}\n{report.END}\n")
     monkeypatch.setattr(command, "README", readme)
