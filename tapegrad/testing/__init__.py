@@ -5,6 +5,19 @@ here, chooses the points; `strict` makes arrays that refuse what CuPy refuses, s
 tested without one. See the README beside this file.
 """
 
+from ..ops._domains import (
+    Domain,
+    anything,
+    away_from,
+    distinct,
+    interval,
+    invertible,
+    nonzero,
+    positive,
+    positive_definite,
+    real,
+    symmetric,
+)
 from ._checks import GradientError, check_gradients, check_jvp, check_vjp
 from ._numerical import Estimate, derivative
 from ._standin import StrictArray, counting, strict
@@ -12,10 +25,13 @@ from ._strategies import LAYOUTS, arrays, axes, broadcastable_arrays, indices, s
 
 __all__ = [
     "LAYOUTS",
+    "Domain",
     "Estimate",
     "GradientError",
     "StrictArray",
+    "anything",
     "arrays",
+    "away_from",
     "axes",
     "broadcastable_arrays",
     "check_gradients",
@@ -23,9 +39,17 @@ __all__ = [
     "check_vjp",
     "counting",
     "derivative",
+    "distinct",
     "indices",
+    "interval",
+    "invertible",
+    "nonzero",
+    "positive",
+    "positive_definite",
+    "real",
     "shapes",
     "strict",
+    "symmetric",
 ]
 
 for _public in (GradientError, StrictArray, Estimate):

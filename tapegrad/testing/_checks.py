@@ -100,7 +100,8 @@ def subject(function: Callable[..., Any], args: Sequence[Any], name: str | None 
         If no argument is differentiable, or the function raises, gives no differentiable result, or gives other
         results on the second call.
     """
-    name = name or getattr(getattr(function, "op", None), "name", None) or getattr(function, "__name__", "the function")
+    if name is None:
+        name = str(getattr(getattr(function, "op", function), "name", getattr(function, "__name__", "the function")))
     given = leaves(tuple(args))
     values = [as_array(_bare(a)) if isinstance(a, (float, complex, Tensor)) or is_array(a) else a for a in given]
     places = [i for i, a in enumerate(values) if is_array(a) and differentiable(a.dtype)]
@@ -235,8 +236,8 @@ def vjp_against(subject: Subject, found: Sequence[Column], gs: Sequence[Any], pu
             errors[column.k][column.index] += error
             scales[column.k] = max(scales[column.k], _size(terms))
     if all(column.index is not None for column in found):
-        for k, (got, value, error, scale) in enumerate(zip(pulled, expected, errors, scales, strict=True)):
-            compare(f"the VJP of {subject.name} by input {k}", got, value, error, scale, unit)
+        for k, (h, value_k, error_k, scale) in enumerate(zip(pulled, expected, errors, scales, strict=True)):
+            compare(f"the VJP of {subject.name} by input {k}", h, value_k, error_k, scale, unit)
 
 
 def _weighted(error: Any, g: Any) -> float:
@@ -395,7 +396,10 @@ def second_order(
         for i, (got, slope) in enumerate(zip(arrays, estimates, strict=True)):
             what = f"the second derivative of {subject.name}, {combination}, {'result' if of_results else 'input'} {i}"
             mask = subject.finite[i] if of_results else True
-            compare(what, *(np.where(mask, to_host(a), 0) for a in (_bare(got), slope.value, slope.error)))
+            value, expected_value, error = (
+                np.where(mask, to_host(a), 0) for a in (_bare(got), slope.value, slope.error)
+            )
+            compare(what, value, expected_value, error)
     return slopes, bends
 
 
@@ -485,11 +489,10 @@ def check_gradients(
     A rule with a wrong sign:
 
     >>> wrong = tg.ops.unary(lambda x: np.cos(x), lambda g, x: g * np.sin(x), name="wrong")
-    >>> check_gradients(wrong, np.array([0.5, -1.0, 2.0]))
+    >>> check_gradients(wrong, np.array(0.5))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
     ...
-    tapegrad.testing.GradientError: the VJP of wrong by input 0, index (0,): got 0.1312714801, expected -0.1312714801 \
-(error estimate 1.2e-12, tolerance 2.5e-12); 1 of 1 entries differ
+    tapegrad.testing.GradientError: the VJP of wrong by input 0: got 0.1313258614, expected -0.1313258614 (error ...)
     """
     if order not in (1, 2) or not modes or not set(modes) <= set(_MODES):
         raise ValueError(f"got order={order} and modes={modes}, expected 1 or 2, and some of {_MODES}")

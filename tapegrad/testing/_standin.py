@@ -258,7 +258,7 @@ class StrictArray:
         if out is not None:
             out[...] = self._host
             return out
-        return self._host.copy(order=order)  # type: ignore[call-overload]
+        return np.array(self._host, order=order)  # type: ignore[call-overload]
 
     def set(self, arr: Any, stream: Any = None) -> None:
         if not isinstance(arr, np.ndarray):
@@ -350,7 +350,8 @@ class StrictArray:
     # NumPy's protocols
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
-        if getattr(np, ufunc.__name__, None) is not ufunc or not _has_ufunc(ufunc.__name__):
+        name = str(ufunc.__name__)
+        if ufunc is not getattr(np, name, None) or not _has_ufunc(name):
             return NotImplemented
         for x in (*inputs, *keywords.get("out", ())):
             # NumPy arrays are of a known type, and refused with a reason; with unknown types, others may know better.

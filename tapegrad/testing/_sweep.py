@@ -106,10 +106,24 @@ def _ufunc_methods() -> tuple[Op, ...]:
         if method in _METHOD_CASES and not hasattr(run, "op"):
             name = f"{ufunc.__name__}.{method}"
             on = row.on if row is not None else None
-            op = Op(getattr(ufunc, method), "composite", [], name=name, on=on, cases=_METHOD_CASES[method])
+            function = _fold(ufunc) if method == "reduce" else getattr(ufunc, method)
+            op = Op(function, "composite", [], name=name, on=on, cases=_METHOD_CASES[method])
             op.public = run
             made.append(op)
     return tuple(made)
+
+
+def _fold(ufunc: Any) -> Callable[..., Any]:
+    """Return what `ufunc.reduce` says it computes.
+
+    NumPy's own (2.4) forgets entries for power and arctan2 on processors with AVX-512: power.reduce([a, b, c]) = a**c.
+    """
+
+    def reduce(x: Any, axis: int = 0, keepdims: bool = False) -> Any:
+        last = np.take(ufunc.accumulate(x, axis), [-1], axis)
+        return last if keepdims else np.squeeze(last, axis)
+
+    return reduce
 
 
 def entries(of: Sequence[Op] | None = None) -> list[Entry]:
