@@ -27,6 +27,7 @@ from ._algebra import (
 )
 from ._domains import anything, case, distinct, positive, real
 from .indexing import ungetitem
+from .shapes import zero_padded
 
 AXES = [
     case(()),
@@ -171,60 +172,60 @@ def _cumsum(a, axis=None, dtype=None, out=None):
 instead(_cumsum, _cumsum_as_given, np.cumsum)
 
 
-def _shifted(x, first, axis):
-    """Return `x` moved one place towards the end along `axis`, with `first` in the first place."""
-    return np.concatenate([first, x[along(axis, slice(None, -1))]], axis=axis)
-
-
-def _before(x, axis):
-    """Return ones, or nothing if `x` is empty along `axis`, in the shape of its first entries."""
-    return np.ones_like(x[along(axis, slice(0, 1))])
-
-
 def recurrence(a, b, axis):
-    """Return s with s[k] = a[k] s[k-1] + b[k] along `axis`, and s[0] = b[0].
+    """Return s with s[0] = b[0] and s[k] = a[k-1] s[k-1] + b[k] along `axis`; `a` has one entry less than `b`."""
+    b = b.astype(np.result_type(a.dtype, b.dtype), copy=False)
+    n = b.shape[axis]
+    if not isinstance(b, np.ndarray) or (n > 64 and b.size < 128 * n):
+        return _by_halves(a, b, axis)
+    a, s = np.moveaxis(a, axis, 0), np.moveaxis(b, axis, 0).copy()
+    for k in range(1, n):
+        s[k] += a[k - 1] * s[k - 1]
+    return np.moveaxis(s, 0, axis)
 
-    By odd-even reduction, in linear time: two steps are one step of a recurrence of half the length.
-    """
+
+def _by_halves(a, b, axis):
+    """Solve the recurrence by odd-even reduction, in few calls: two steps are one step of one of half the length."""
     n = b.shape[axis]
     if n < 2:
-        return b.astype(np.result_type(a.dtype, b.dtype))
-    even, odd = along(axis, slice(0, None, 2)), along(axis, slice(1, None, 2))
-    paired, later = along(axis, slice(0, n // 2)), along(axis, slice(1, None))
-    a_even, a_odd, b_even, b_odd = a[even], a[odd], b[even], b[odd]
-    at_odd = recurrence(a_odd * a_even[paired], a_odd * b_even[paired] + b_odd, axis)
-    s = np.empty_like(b, dtype=at_odd.dtype)
-    s[odd] = at_odd
-    s[along(axis, 0)] = b[along(axis, 0)]
-    s[along(axis, slice(2, None, 2))] = a_even[later] * at_odd[along(axis, slice(0, (n - 1) // 2))] + b_even[later]
+        return b
+
+    def at(x, *bounds):
+        return x[along(axis, slice(*bounds))]
+
+    a_even, a_odd, b_even, b_odd = at(a, 0, None, 2), at(a, 1, None, 2), at(b, 0, None, 2), at(b, 1, None, 2)
+    m, rest = n // 2, (n - 1) // 2
+    at_odd = _by_halves(at(a_even, 1, m) * at(a_odd, 0, m - 1), at(a_even, 0, m) * at(b_even, 0, m) + b_odd, axis)
+    s = np.empty_like(b)
+    s[along(axis, slice(1, None, 2))] = at_odd
+    s[along(axis, slice(0, 1))] = at(b, 0, 1)
+    s[along(axis, slice(2, None, 2))] = at(a_odd, 0, rest) * at(at_odd, 0, rest) + at(b_even, 1, None)
     return s
 
 
 def _recur_backwards(g, a, axis):
-    """Return u with u[k] = g[k] + a[k+1] u[k+1]: the transpose of the recurrence in b."""
-    a = backwards(a, axis)
-    return backwards(
-        recurrence(_shifted(a, np.zeros_like(a[along(axis, slice(0, 1))]), axis), backwards(g, axis), axis), axis
-    )
-
-
-def _recur_for_a(g, a, s, axis):
-    return _recur_backwards(g, a, axis) * _shifted(s, np.zeros_like(s[along(axis, slice(0, 1))]), axis)
+    """Return u with u[k] = g[k] + a[k] u[k+1]: the transpose of the recurrence in b."""
+    return backwards(recurrence(backwards(a, axis), backwards(g, axis), axis), axis)
 
 
 recurrence = general(
     recurrence,
     "a b",
     "s",
-    [_recur_for_a, lambda g, a, axis: _recur_backwards(g, a, axis)],
+    [
+        lambda g, a, s, axis: _cut(_recur_backwards(g, a, axis), axis, 1, None) * _cut(s, axis, None, -1),
+        lambda g, a, axis: _recur_backwards(g, a, axis),
+    ],
     on=anything,
-    cases=[case((n, 2), (n, 2), axis=0) for n in (0, 1, 2, 5, 8)] + [case((2, 7), (2, 7), axis=1)],
+    cases=[case((max(n - 1, 0), 2), (n, 2), axis=0) for n in (0, 1, 2, 5, 8)] + [case((2, 6), (2, 7), axis=1)],
 )
 
 
 def _multiply_backwards(g, x, out, axis):
     """Return the products before each entry times the cotangents of the products after it; no division."""
-    return _shifted(out, _before(x, axis), axis) * _recur_backwards(g, x, axis)
+    sums = _recur_backwards(g, _cut(x, axis, 1, None), axis)
+    later = _cut(out, axis, None, -1) * _cut(sums, axis, 1, None)
+    return np.concatenate([_cut(sums, axis, 0, 1), later], axis=axis)
 
 
 _cumprod_along = general(
@@ -246,18 +247,45 @@ def _cumprod(a, axis=None, dtype=None, out=None):
 instead(_cumprod, _cumprod_along, np.cumprod)
 
 
+def _others(x, axis):
+    """Return, for each entry along `axis`, the product of all others: no division, and in linear time.
+
+    Entries are multiplied in pairs, these again, and so on up to one; then, downwards, the others of an entry are the
+    others of its pair, and its partner.
+    """
+    levels = [x]
+    while levels[-1].shape[axis] > 1:
+        x = levels[-1]
+        m = x.shape[axis] // 2
+        pairs = _cut(x, axis, 0, m) * _cut(x, axis, m, 2 * m)
+        levels.append(np.concatenate([pairs, _cut(x, axis, 2 * m, None)], axis=axis) if x.shape[axis] % 2 else pairs)
+    others = np.ones_like(levels.pop())
+    while levels:
+        x = levels.pop()
+        m = x.shape[axis] // 2
+        of_pairs = _cut(others, axis, 0, m)
+        first, second = _cut(x, axis, 0, m), _cut(x, axis, m, 2 * m)
+        if isinstance(x, np.ndarray):
+            alone, others = _cut(others, axis, m, None), np.empty_like(x)
+            np.multiply(of_pairs, second, out=_cut(others, axis, 0, m))
+            np.multiply(of_pairs, first, out=_cut(others, axis, m, 2 * m))
+            _cut(others, axis, 2 * m, None)[...] = alone
+        else:
+            others = np.concatenate([of_pairs * second, of_pairs * first, _cut(others, axis, m, None)], axis=axis)
+    return others
+
+
 def _products_of_others(g, x, axis, keepdims):
-    """Return the cotangent of the product times, for each entry, the product of all others; no division."""
+    """Return the cotangent of the product times, for each entry, the product of all others."""
     axes = axes_of(axis, x.ndim)
+    g = kept(g, x.shape, axis, keepdims)
+    if len(axes) == 1:
+        return g * _others(x, axes[0])
     rest = tuple(i for i in range(x.ndim) if i not in axes)
     order = rest + axes
-    last = len(rest)
     flat = x.transpose(order).reshape(*(x.shape[i] for i in rest), count(x.shape, axes))
-    before = np.cumprod(_shifted(flat, _before(flat, last), last), axis=last)
-    flat = backwards(flat, last)
-    after = backwards(np.cumprod(_shifted(flat, _before(flat, last), last), axis=last), last)
-    others = (before * after).reshape([x.shape[i] for i in order])
-    return kept(g, x.shape, axis, keepdims) * others.transpose(sorted(range(x.ndim), key=order.__getitem__))
+    others = _others(flat, len(rest)).reshape([x.shape[i] for i in order])
+    return g * others.transpose(sorted(range(x.ndim), key=order.__getitem__))
 
 
 _multiply_up = general(
@@ -330,10 +358,20 @@ def _extremum(reduce, pair):
     return run
 
 
+def _chosen(x, out):
+    """Return which entries equal the extremum, as constants; if that is nan, which ones are nan."""
+    x, out = detached(x), detached(out)
+    chosen = x == out
+    # A look at the result on the host is cheaper than another pass over the array; on a device it would wait.
+    if type(x) is not np.ndarray or np.any(out != out):
+        chosen = chosen | (x != x)
+    return chosen
+
+
 def _share(g, x, out, axis=None, keepdims=False, initial=None, where=True):
     """Return the cotangent divided evenly among the entries that equal the extremum; a nan takes all of it."""
     g, out = kept(g, x.shape, axis, keepdims), kept(out, x.shape, axis, keepdims)
-    chosen = (x == out) | (x != x)
+    chosen = _chosen(x, out)
     if where is not True:
         chosen = chosen & constant(where, x)
     ties = chosen.sum(axis, g.dtype, None, True)
@@ -1015,6 +1053,34 @@ def _end(value, a, axis):
     return value if value.ndim else np.broadcast_to(value, (*a.shape[:axis], 1, *a.shape[axis + 1 :]))
 
 
+def _sum_differences(g, x_shape, n, axis):
+    """Return the transpose of `n` differences: as many of the cotangents between zeros, with the sign turned."""
+    if not g.shape[axis]:
+        return np.zeros_like(g, shape=x_shape)
+    edge = np.zeros_like(detached(_cut(g, axis, 0, 1)))
+    for _ in range(n):
+        g = np.concatenate([edge, g, edge], axis=axis)
+        g = _cut(g, axis, None, -1) - _cut(g, axis, 1, None)
+    return g
+
+
+_differences = linear(
+    lambda x, n, axis: np.diff(x, n, axis),
+    lambda g, x_shape, n, axis: _sum_differences(g, x_shape, n, axis),
+    name="diff",
+    on=anything,
+    cases=[
+        case((4,)),
+        case((4, 2), axis=0, n=2),
+        case((2, 3), n=3),
+        case((2, 3), n=0),
+        case((2, 3), prepend=0.5, append=[[1.0, 2.0], [3.0, 4.0]]),
+        case((2, 3), axis=0, prepend=[[1.0, 2.0, 3.0]]),
+        case((0,)),
+    ],
+)
+
+
 def _diff(a, n=1, axis=-1, prepend=None, append=None):
     if n == 0:
         return a
@@ -1028,25 +1094,10 @@ def _diff(a, n=1, axis=-1, prepend=None, append=None):
         before = [] if prepend is None else [_end(prepend, a, axis)]
         after = [] if append is None else [_end(append, a, axis)]
         a = np.concatenate([*before, a, *after], axis=axis)
-    for _ in range(n):
-        a = _cut(a, axis, 1, None) - _cut(a, axis, None, -1)
-    return a
+    return _differences(a, n, axis)
 
 
-composite(
-    np.diff,
-    _diff,
-    on=anything,
-    cases=[
-        case((4,)),
-        case((4, 2), axis=0, n=2),
-        case((2, 3), n=3),
-        case((2, 3), n=0),
-        case((2, 3), prepend=0.5, append=[[1.0, 2.0], [3.0, 4.0]]),
-        case((2, 3), axis=0, prepend=[[1.0, 2.0, 3.0]]),
-        case((0,)),
-    ],
-)
+instead(_diff, _differences, np.diff)
 
 
 def _ediff1d(ary, to_end=None, to_begin=None):
@@ -1356,22 +1407,11 @@ def _scan(function):
     return accumulate
 
 
-def _level(out, axis):
-    """Return, as numbers, where a running extremum is what it was one place before."""
-    return np.concatenate(
-        [
-            np.zeros_like(_cut(out, axis, 0, 1)),
-            (_cut(out, axis, 1, None) == _cut(out, axis, None, -1)).astype(out.dtype),
-        ],
-        axis=axis,
-    )
-
-
 def _running_share(g, x, out, axis):
     """Return each cotangent divided evenly among the entries so far that equal the extremum so far."""
     out, x = detached(out), detached(x)
     chosen = (x == out) | (x != x)
-    level = _level(out, axis)
+    level = (_cut(out, axis, 1, None) == _cut(out, axis, None, -1)).astype(out.dtype)
     ties = recurrence(level, chosen.astype(out.dtype), axis=axis)
     return np.where(chosen, _recur_backwards(g / (ties + (ties == 0)), level, axis), 0)
 
@@ -1402,10 +1442,14 @@ def segments(x, starts, axis):
 
 def _unsegment(g, x_shape, starts, axis):
     """Return each cotangent at all places of its segment."""
-    ends = [*starts[1:], x_shape[axis]]
+    n = x_shape[axis]
+    ends = [*starts[1:], n]
     lengths = [max(end - start, 1) for start, end in zip(starts, ends, strict=True)]
-    places = [start + i for start, n in zip(starts, lengths, strict=True) for i in builtins.range(n)]
-    return ungetitem(np.repeat(g, lengths, axis=axis), x_shape, along(axis, np.asarray(places, np.intp)))
+    g = np.repeat(g, lengths, axis=axis)
+    if starts == sorted(set(starts)):
+        return zero_padded(g, tuple((starts[0], 0) if i == axis else (0, 0) for i in builtins.range(len(x_shape))))
+    places = [start + i for start, length in zip(starts, lengths, strict=True) for i in builtins.range(length)]
+    return ungetitem(g, x_shape, along(axis, np.asarray(places, np.intp)))
 
 
 segments = linear(
