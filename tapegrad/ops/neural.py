@@ -19,7 +19,7 @@ from .._tape import MODE
 from .._tensor import Tensor, detached, wrap
 from ..errors import ShapeError
 from ..typing import Array, Axis
-from ._algebra import count, kept_shape, spread
+from ._algebra import count, kept_shape, operand, spread
 from ._domains import away_from, case, integers, interval, real
 
 __all__ = [
@@ -65,7 +65,7 @@ def sigmoid(x: Any) -> Any:
     --------
     >>> import tapegrad as tg
     >>> x = tg.tensor([-1000.0, 0.0, 1000.0], requires_grad=True)
-    >>> tg.ops.neural.sigmoid(x).detach()
+    >>> tg.sigmoid(x).detach()
     tensor([0. , 0.5, 1. ])
     """
     e = np.negative(_floating(x))
@@ -87,7 +87,7 @@ def relu(x: Any) -> Any:
     --------
     >>> import tapegrad as tg
     >>> x = tg.tensor([-1.0, 0.0, 2.0], requires_grad=True)
-    >>> tg.ops.neural.relu(x).sum().backward()
+    >>> tg.relu(x).sum().backward()
     >>> x.grad
     tensor([0., 0., 1.])
     """
@@ -103,7 +103,7 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
     Examples
     --------
     >>> import numpy as np, tapegrad as tg
-    >>> tg.ops.neural.leaky_relu(np.array([-1.0, 2.0]), negative_slope=0.1)
+    >>> tg.leaky_relu(np.array([-1.0, 2.0]), negative_slope=0.1)
     array([-0.1,  2. ])
     """
     x = _floating(x)
@@ -128,7 +128,7 @@ def elu(x: Any, alpha: float = 1.0) -> Any:
     Examples
     --------
     >>> import numpy as np, tapegrad as tg
-    >>> tg.ops.neural.elu(np.array([-1000.0, 0.0, 2.0]))
+    >>> tg.elu(np.array([-1000.0, 0.0, 2.0]))
     array([-1.,  0.,  2.])
     """
     x = _floating(x)
@@ -157,8 +157,8 @@ def softplus(x: Any) -> Any:
     Examples
     --------
     >>> import numpy as np, tapegrad as tg
-    >>> tg.ops.neural.softplus(np.array([-1000.0, 0.0, 1000.0]))
-    array([   0.        ,    0.69314718, 1000.        ])
+    >>> tg.softplus(np.array([-1000.0, 0.0, 1000.0]))
+    array([0.00000000e+00, 6.93147181e-01, 1.00000000e+03])
     """
     x = _floating(x)
     e = np.abs(x)
@@ -180,7 +180,7 @@ def silu(x: Any) -> Any:
     Examples
     --------
     >>> import numpy as np, tapegrad as tg
-    >>> tg.ops.neural.silu(np.array([-1000.0, 0.0, 1000.0]))
+    >>> tg.silu(np.array([-1000.0, 0.0, 1000.0]))
     array([  -0.,    0., 1000.])
     """
     s = sigmoid(x)
@@ -375,9 +375,9 @@ def gelu(x: Any, approximate: str = "none") -> Any:
     Examples
     --------
     >>> import numpy as np, tapegrad as tg
-    >>> tg.ops.neural.gelu(np.array([-1.0, 0.0, 1.0]))
+    >>> tg.gelu(np.array([-1.0, 0.0, 1.0]))
     array([-0.15865525,  0.        ,  0.84134475])
-    >>> tg.ops.neural.gelu(np.array([-1.0, 0.0, 1.0]), approximate="tanh")
+    >>> tg.gelu(np.array([-1.0, 0.0, 1.0]), approximate="tanh")
     array([-0.15880801,  0.        ,  0.84119199])
     """
     if approximate not in ("none", "tanh"):
@@ -480,7 +480,7 @@ def softmax(x: Any, axis: Axis = -1) -> Any:
     Examples
     --------
     >>> import numpy as np, tapegrad as tg
-    >>> tg.ops.neural.softmax(np.array([[0.0, 0.0], [1000.0, 0.0]]))
+    >>> tg.softmax(np.array([[0.0, 0.0], [1000.0, 0.0]]))
     array([[0.5, 0.5],
            [1. , 0. ]])
     """
@@ -523,7 +523,7 @@ def log_softmax(x: Any, axis: Axis = -1) -> Any:
     Examples
     --------
     >>> import numpy as np, tapegrad as tg
-    >>> tg.ops.neural.log_softmax(np.array([0.0, 1000.0]))
+    >>> tg.log_softmax(np.array([0.0, 1000.0]))
     array([-1000.,     0.])
     """
     return _in_single(_log_softmax, x, axis)
@@ -560,7 +560,7 @@ def logsumexp(x: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     --------
     >>> import tapegrad as tg
     >>> x = tg.tensor([-float("inf"), 0.0, 0.0], requires_grad=True)
-    >>> y = tg.ops.neural.logsumexp(x)
+    >>> y = tg.logsumexp(x)
     >>> y.backward()
     >>> y.item(), x.grad
     (0.6931471805599453, tensor([0. , 0.5, 0.5]))
@@ -732,7 +732,7 @@ def cross_entropy(
     --------
     >>> import tapegrad as tg
     >>> logits = tg.tensor([[2.0, 0.0], [0.0, 0.0]], requires_grad=True)
-    >>> loss = tg.ops.neural.cross_entropy(logits, [0, 1])
+    >>> loss = tg.cross_entropy(logits, [0, 1])
     >>> loss.backward()
     >>> logits.grad
     tensor([[-0.05960146,  0.05960146],
@@ -742,8 +742,7 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise ValueError(f"got label_smoothing={label_smoothing}, expected a number between 0 and 1")
     x = logits if isinstance(logits, Tensor) else _floating(logits)
-    if not isinstance(labels, Tensor) and not is_array(labels):
-        labels = as_array(labels, like=detached(x))
+    labels = operand(labels, x)
     if labels.dtype.kind not in "iu":
         return _probability_cross_entropy(x, labels, axis, reduction, label_smoothing)
     labels = detached(labels)
@@ -818,14 +817,14 @@ def binary_cross_entropy_with_logits(logits: Any, targets: Any, reduction: str =
     --------
     >>> import tapegrad as tg
     >>> x = tg.tensor([0.0, 1000.0], requires_grad=True)
-    >>> loss = tg.ops.neural.binary_cross_entropy_with_logits(x, [1, 0], reduction="sum")
+    >>> loss = tg.binary_cross_entropy_with_logits(x, [1, 0], reduction="sum")
     >>> loss.backward()
     >>> loss.item(), x.grad
     (1000.6931471805599, tensor([-0.5,  1. ]))
     """
     _check_reduction(reduction)
     x = logits if isinstance(logits, Tensor) else _floating(logits)
-    y = targets if isinstance(targets, Tensor) else as_array(targets, like=detached(x))
+    y = operand(targets, x)
     if y.dtype.kind not in "fV":
         y = y.astype(x.dtype)  # classes, as numbers, must not widen float32
     if x.shape != y.shape:
@@ -949,7 +948,7 @@ def layer_norm(x: Any, weight: Any = None, bias: Any = None, axis: Axis = -1, ep
     Examples
     --------
     >>> import numpy as np, tapegrad as tg
-    >>> tg.ops.neural.layer_norm(np.array([[1.0, 2.0, 3.0]]), eps=0.0)
+    >>> tg.layer_norm(np.array([[1.0, 2.0, 3.0]]), eps=0.0)
     array([[-1.22474487,  0.        ,  1.22474487]])
     """
     out = standardize(x, axis, eps)[0]
