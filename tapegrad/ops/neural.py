@@ -872,7 +872,7 @@ def _standardize_vjp(g_out: Any, g_rate: Any, out: Any, rate: Any, axis: Axis = 
     # d out = rate (t - mean(t) - out (out t) / n), d rate = -rate**2 (out t) / n.
     n = count(out.shape, axis)
     if g_out is None:
-        return -out * (g_rate * (rate * rate) / n)
+        return -out * (g_rate * rate / n) * rate  # in this order, because rate * rate overflows in half precision
     onto = _sums_of_products(g_out, out, axis)
     if g_rate is not None:
         onto = onto + g_rate * rate
