@@ -4,88 +4,30 @@ import itertools
 import math
 
 import numpy as np
+from numpy.lib.array_utils import normalize_axis_index
 
 from .._array import zeros
 from .._op import CLASSIFIED, composite, elementwise, general, linear
 from .._tensor import OPS, Tensor, assign, detached, wrapped
 from ..errors import UnsupportedError
 from ._algebra import along, axes_of, constant, instead, kept_shape, operand, stored, unbroadcast
-from ._domains import Domain, anything, case, distinct, positive, real
-from .arithmetic import only, over
+from ._domains import Domain, anything, case, distinct, nonzero, positive, real, symmetric
+from .arithmetic import over
 from .indexing import getitem, ungetitem
-from .reductions import _recur_backwards as unrecur
-from .reductions import recurrence
 
-_REDUCTIONS = [
-    case((4,)),
-    case((2, 3)),
-    case((2, 3), axis=-1, keepdims=True),
-    case((2, 3, 2), axis=(0, 2)),
-    case((2, 3), axis=None),
-    case((2, 3), axis=1, initial=2.0),
-    case((0, 2)),
-]
-_SCANS = [case((4,)), case((2, 3)), case((2, 3), axis=1), case((0, 2))]
-
-# Methods of ufuncs. Those of additions, multiplications and extrema are reductions and scans that have rows; every
-# other ufunc with a rule is applied step by step, as its method does.
+# Methods of ufuncs. Those that are reductions and scans with rows stand in their chapter; every other ufunc of two
+# operands is applied step by step, as its method does.
 
 
-def _method(ufunc, name, made, **options):
-    """Let `made` run in place of the method `name` of `ufunc`; with `cases`, as an op that is tested as such."""
-    if "cases" in options:
-
-        def method(*args, **keywords):
-            return getattr(ufunc, name)(*args, **keywords)
-
-        composite(method, made, name=f"{ufunc.__name__}.{name}", **options)
-        del OPS[method], CLASSIFIED[method]
-    OPS[ufunc, name] = made
+def _method(ufunc, name, run):
+    """Let `run` run in place of the method `name` of `ufunc`."""
+    OPS[ufunc, name] = run
     CLASSIFIED[ufunc, name] = ("composite", "")
 
 
 def _settings(**settings):
     """Return those settings that were given."""
     return {name: value for name, value in settings.items() if value is not None}
-
-
-def _reduction(function):
-    """Return the method `reduce` that NumPy's `function` stands for; its axis is the first unless told otherwise."""
-
-    def reduce(array, axis=0, dtype=None, out=None, keepdims=False, initial=None, where=True):
-        array = operand(array)
-        if dtype is not None:
-            array = array.astype(dtype)
-        settings = {"keepdims": keepdims} | _settings(initial=initial) | ({} if where is True else {"where": where})
-        return stored(function(array, axis=axis, **settings), out)
-
-    return reduce
-
-
-def _scan(ufunc, function):
-    """Return the method `accumulate` that NumPy's `function` stands for."""
-
-    def accumulate(array, axis=0, dtype=None, out=None):
-        array = operand(array)
-        ufunc.accumulate(_small(array), axis=axis)
-        return stored(function(array, axis=axis, **_settings(dtype=dtype)), out)
-
-    return accumulate
-
-
-def _of_numbers(extremum, worst):
-    """Return a reduction to the extremum of all entries but nan, which is nan only if there is no other entry."""
-
-    def reduce(x, axis, keepdims=False, initial=None, where=True):
-        missing = np.isnan(detached(x))
-        taken = np.logical_and(np.logical_not(missing), constant(where, x) if where is not True else True)
-        found = extremum(x, axis=axis, keepdims=keepdims, where=taken, initial=worst if initial is None else initial)
-        if initial is not None:
-            return found
-        nothing = np.logical_not(np.any(taken, axis=axis, keepdims=keepdims))
-        return np.where(nothing, math.nan, found)
-
-    return reduce
 
 
 def _step_by_step(ufunc):
@@ -144,13 +86,6 @@ def _partial_results(ufunc):
     return accumulate
 
 
-for _ufunc, _function, _running in ((np.add, np.sum, np.cumsum), (np.multiply, np.prod, np.cumprod)):
-    _method(_ufunc, "reduce", _reduction(_function), on=anything, cases=_REDUCTIONS)
-    _method(_ufunc, "accumulate", _scan(_ufunc, _running), on=anything, cases=_SCANS)
-for _ufunc, _function in ((np.maximum, np.max), (np.minimum, np.min)):
-    _method(_ufunc, "reduce", _reduction(_function))
-for _ufunc, _function, _worst in ((np.fmax, np.max, -math.inf), (np.fmin, np.min, math.inf)):
-    _method(_ufunc, "reduce", _reduction(_of_numbers(_function, _worst)))
 for _ufunc in (
     np.subtract, np.divide, np.power, np.float_power, np.remainder, np.fmod, np.hypot, np.arctan2, np.copysign,
     np.logaddexp, np.logaddexp2, np.nextafter,
@@ -159,113 +94,35 @@ for _ufunc in (
     _method(_ufunc, "accumulate", _partial_results(_ufunc))
 
 
-# Running extrema: each cotangent is divided evenly among the entries so far that equal the extremum.
+# Extrema of all entries but nan: those of the entries with infinities for nan, unless there are no others.
 
 
-def _running_extremum(x, ufunc, axis):
-    """Return the extrema of all entries up to each along `axis`; by doubling steps, which CuPy can do too."""
-    if type(x) is np.ndarray:
-        return ufunc.accumulate(x, axis=axis)
-    step = 1
-    while step < x.shape[axis]:
-        head, tail, early = (along(axis, part) for part in (slice(step), slice(step, None), slice(-step)))
-        x = np.concatenate([x[head], ufunc(x[tail], x[early])], axis=axis)
-        step *= 2
-    return x
+def _without_nan(ufunc, extremum, worst):
+    def reduce(array, axis=0, dtype=None, out=None, keepdims=False, initial=None, where=True):
+        x = operand(array) if dtype is None else operand(array).astype(dtype)
+        ufunc.reduce(_small(x), axis=axis)
+        taken = np.logical_not(np.isnan(detached(x)))
+        if where is not True:
+            taken = np.logical_and(taken, constant(where, x))
+        start = worst if initial is None else initial
+        found = extremum.reduce(np.where(taken, x, worst), axis=axis, keepdims=keepdims, initial=start)
+        if initial is None:
+            found = np.where(np.any(taken, axis=axis, keepdims=keepdims), found, math.nan)
+        return stored(found, out)
 
-
-def _share_so_far(g, x, out, axis):
-    before, after = out[along(axis, slice(-1))], out[along(axis, slice(1, None))]
-    same = (before == after) | ((before != before) & (after != after))
-    same = np.concatenate([np.zeros_like(out[along(axis, slice(1))], dtype=bool), same], axis=axis).astype(g.dtype)
-    tied = (x == out) | ((x != x) & (out != out))
-    ties = recurrence(same, tied.astype(g.dtype), axis)
-    return only(unrecur(g / ties, same, axis), tied)
-
-
-_running = general(
-    _running_extremum,
-    "x",
-    "out",
-    _share_so_far,
-    free="ufunc",
-    name="running extremum",
-    on=distinct,
-    cases=[case((2, 5), args=(ufunc, axis)) for ufunc in (np.maximum, np.fmin) for axis in (0, 1)]
-    + [case((0,), args=(np.minimum, 0)), case((1,), args=(np.fmax, 0))],
-)
-
-
-def _accumulate_extrema(ufunc):
     def accumulate(array, axis=0, dtype=None, out=None):
-        array = operand(array)
-        if dtype is not None:
-            array = array.astype(dtype)
-        ufunc.accumulate(_small(array), axis=axis)
-        (a,) = axes_of(axis, array.ndim)
-        return stored(_running(array, ufunc, a), out)
+        x = operand(array) if dtype is None else operand(array).astype(dtype)
+        ufunc.accumulate(_small(x), axis=axis)
+        taken = np.logical_not(np.isnan(detached(x)))
+        found = extremum.accumulate(np.where(taken, x, worst), axis=axis)
+        return stored(np.where(np.cumsum(taken, axis=axis) > 0, found, math.nan), out)
 
-    return accumulate
-
-
-for _ufunc in (np.maximum, np.minimum, np.fmax, np.fmin):
-    _method(_ufunc, "accumulate", _accumulate_extrema(_ufunc))
+    return reduce, accumulate
 
 
-# Every pair of entries, sums of slices, and additions at repeated indices
-
-
-def _outer(ufunc):
-    """Return the method `outer`: the ufunc of every pair of entries."""
-
-    def outer(a, b, **keywords):
-        a, b = operand(a), operand(b)
-        return ufunc(a.reshape(a.shape + (1,) * b.ndim), b, **keywords)
-
-    return outer
-
-
-for _ufunc in {f for f in vars(np).values() if isinstance(f, np.ufunc)}:
-    if _ufunc.nin == 2 and _ufunc.signature is None:
-        _method(_ufunc, "outer", _outer(_ufunc))
-
-
-def _slices(indices, n):
-    """Return the positions that the slices of reduceat name in an axis of length `n`, and the slice of each."""
-    starts = np.asarray(indices, np.intp) % max(n, 1)
-    stops = np.append(starts[1:], n)
-    lengths = np.where(starts < stops, stops - starts, 1)
-    number = np.repeat(np.arange(starts.size), lengths)
-    return np.arange(number.size) - np.repeat(np.cumsum(lengths) - lengths, lengths) + starts[number], number
-
-
-def _spread_slices(g, x_shape, indices, axis):
-    positions, number = _slices(indices, x_shape[axis])
-    return ungetitem(getitem(g, along(axis, number)), x_shape, along(axis, positions))
-
-
-_add_slices = linear(
-    lambda x, indices, axis: np.add.reduceat(x, indices, axis=axis),
-    _spread_slices,
-    name="add.reduceat",
-    on=anything,
-    cases=[
-        case((6,), args=([0, 2, 5], 0)),
-        case((6,), args=([4, 1, 1, 3], 0)),
-        case((2, 4), args=([0, 3], 1)),
-        case((3, 2), args=([1], 0)),
-    ],
-)
-
-
-def _add_reduceat(array, indices, axis=0, dtype=None, out=None):
-    array = operand(array)
-    if dtype is not None:
-        array = array.astype(dtype)
-    return stored(_add_slices(array, detached(indices), axes_of(axis, array.ndim)[0]), out)
-
-
-_method(np.add, "reduceat", _add_reduceat)
+for _ufunc, _extremum, _worst in ((np.fmax, np.maximum, -math.inf), (np.fmin, np.minimum, math.inf)):
+    for _name, _run in zip(("reduce", "accumulate"), _without_nan(_ufunc, _extremum, _worst), strict=True):
+        _method(_ufunc, _name, _run)
 
 
 def _at(ufunc):
@@ -309,7 +166,7 @@ _spaced = linear(
     _to_start,
     _to_stop,
     inputs="start stop",
-    free="dtype device",
+    free="dtype",
     on=anything,
     cases=[
         case((), ()),
@@ -432,4 +289,344 @@ elementwise(
     free="discont axis period",
     on=real,
     cases=[case((6,)), case((2, 5), axis=0), case((4,), discont=4.0), case((5,), period=1.5)],
+)
+
+# Functions that call a function of the user
+
+
+def _apply_along_axis(func1d, axis, arr, *args, **kwargs):
+    arr = operand(arr)
+    (axis,) = axes_of(normalize_axis_index(axis, arr.ndim), arr.ndim)
+    lines = np.moveaxis(arr, axis, -1)
+    outer = lines.shape[:-1]
+    if 0 in outer:
+        raise ValueError("Cannot apply_along_axis when any iteration dimensions are 0")
+    results = np.stack([operand(func1d(lines[index], *args, **kwargs), arr) for index in np.ndindex(outer)])
+    inner = results.shape[1:]
+    places = range(len(outer), len(outer) + len(inner))
+    return np.moveaxis(results.reshape(outer + inner), list(places), [axis + i for i in range(len(inner))])
+
+
+composite(
+    np.apply_along_axis,
+    _apply_along_axis,
+    on=real,
+    cases=[
+        case((2, 3), before=(np.cumprod, 0)),
+        case((2, 3), before=(np.sum, -1)),
+        case((2, 2, 3), before=(np.outer, 1), args=([1.0, 2.0],)),
+        case((3,), before=(np.sinc, 0)),
+    ],
+)
+
+
+def _apply_over_axes(func, a, axes):
+    result = operand(a)
+    ndim = result.ndim
+    for axis in np.atleast_1d(axes):
+        axis = int(axis) + ndim if axis < 0 else int(axis)
+        reduced = func(result, axis)
+        if reduced.ndim != ndim:
+            reduced = np.expand_dims(reduced, axis)
+        if reduced.ndim != ndim:
+            raise ValueError("function is not returning an array of the correct shape")
+        result = reduced
+    return result
+
+
+composite(
+    np.apply_over_axes,
+    _apply_over_axes,
+    on=real,
+    cases=[case((2, 3, 2), before=(np.sum,), args=([0, -1],)), case((2, 3), before=(np.cumsum,), args=(1,))],
+)
+
+# Sets: every value stands for all entries that equal it, and its cotangent is divided evenly among them.
+
+
+def _share_with_equals(g, x_shape, inverse, axis):
+    counts = np.bincount(inverse, minlength=g.shape[axis]).reshape([-1 if i == axis else 1 for i in range(g.ndim)])
+    return getitem(g / constant(counts, g, np.real(detached(g)).dtype), along(axis, inverse))
+
+
+_representatives = general(
+    lambda x, first, inverse, axis: x[along(axis, first)],
+    "x",
+    "out",
+    _share_with_equals,
+    free="first",
+    name="representatives",
+    on=distinct,
+    cases=[case((3,), args=(np.array([2, 0, 1]), np.array([1, 2, 0]), 0))],
+)
+
+
+def _beside(values, array):
+    """Return the constant `array` as a tensor if `values` are one."""
+    return wrapped(array) if isinstance(values, Tensor) else array
+
+
+def _unique(
+    ar,
+    return_index=False,
+    return_inverse=False,
+    return_counts=False,
+    axis=None,
+    *,
+    equal_nan=True,
+    sorted=True,
+):
+    ar = operand(ar)
+    _, first, inverse, counts = np.unique(detached(ar), True, True, True, axis, equal_nan=equal_nan)
+    flat, place = (ar.reshape(-1), 0) if axis is None else (ar, normalize_axis_index(axis, ar.ndim))
+    values = _representatives(flat, first, inverse.reshape(-1), place)
+    others = [(first, return_index), (inverse, return_inverse), (counts, return_counts)]
+    others = [_beside(values, array) for array, asked in others if asked]
+    return (values, *others) if others else values
+
+
+composite(
+    np.unique,
+    _unique,
+    on=distinct,
+    cases=[case((4,)), case((2, 3)), case((3, 2), axis=0), case((2, 3), axis=-1), case((0,))],
+)
+composite(np.unique_values, lambda x: _unique(x, equal_nan=False), on=distinct, cases=[case((2, 3))])
+
+
+def _named_unique(function, *asked):
+    def run(x):
+        values, *others = _unique(x, *asked, equal_nan=False)
+        return type(function(np.zeros(1)))(values, *others)
+
+    composite(function, run, on=distinct, cases=[case((2, 3))])
+
+
+_named_unique(np.unique_all, True, True, True)
+_named_unique(np.unique_inverse, False, True)
+_named_unique(np.unique_counts, False, False, True)
+
+
+def _single(ar, assume_unique):
+    ar = operand(ar).reshape(-1)
+    return ar if assume_unique else _unique(ar)
+
+
+def _union1d(ar1, ar2):
+    return _unique(np.concatenate([operand(ar1).reshape(-1), operand(ar2).reshape(-1)]))
+
+
+def _intersect1d(ar1, ar2, assume_unique=False, return_indices=False):
+    _, *places = np.intersect1d(detached(ar1), detached(ar2), assume_unique, return_indices=True)
+    _, *singles = np.intersect1d(*(detached(_single(a, assume_unique)) for a in (ar1, ar2)), True, return_indices=True)
+    x, y = (_single(a, assume_unique)[i] for a, i in zip((ar1, ar2), singles, strict=True))
+    values = x * 0.5 + y * 0.5
+    return (values, *(_beside(values, array) for array in places)) if return_indices else values
+
+
+def _setdiff1d(ar1, ar2, assume_unique=False):
+    x = _single(ar1, assume_unique)
+    return x[np.isin(detached(x), detached(ar2), assume_unique=True, invert=True)]
+
+
+def _setxor1d(ar1, ar2, assume_unique=False):
+    x = np.concatenate([_single(ar1, assume_unique), _single(ar2, assume_unique)])
+    x = x[np.argsort(detached(x), kind="stable")]
+    values = detached(x)
+    new = np.concatenate([[True], values[1:] != values[:-1], [True]]) if values.size else np.ones(1, bool)
+    return x[new[1:] & new[:-1]]
+
+
+composite(np.union1d, _union1d, on=distinct, cases=[case((4,), (2, 3)), case((0,), (3,))])
+composite(np.intersect1d, _intersect1d, on=distinct, cases=[case((4,), args=([0.5, 1.0],))])
+composite(np.setdiff1d, _setdiff1d, on=distinct, cases=[case((4,), (2, 3)), case((4,), (3,), assume_unique=True)])
+composite(np.setxor1d, _setxor1d, on=distinct, cases=[case((4,), (2, 3)), case((4,), (3,), assume_unique=True)])
+
+
+def _sort_complex(a):
+    a = operand(a)
+    small = a.dtype.kind == "c" or a.dtype.char in "bhBH"
+    return np.sort(a).astype(np.result_type(a.dtype, np.complex64) if small else np.complex128)
+
+
+composite(np.sort_complex, _sort_complex, on=distinct.and_complex(), cases=[case((4,)), case((2, 3))])
+
+# Polynomials, as arrays of their coefficients, the highest power first
+
+
+def _coefficients(*arrays):
+    return [np.atleast_1d(operand(a)) for a in arrays]
+
+
+def _without_leading_zeros(p):
+    nonzero = np.flatnonzero(detached(p))
+    return p[int(nonzero[0]) :] if nonzero.size else p[:0]
+
+
+def _polyval(p, x):
+    p, x = operand(p), operand(x)
+    y = np.zeros_like(x)
+    for coefficient in p:
+        y = y * x + coefficient
+    return y
+
+
+def _padded(p, n):
+    return np.concatenate([np.zeros_like(detached(p), shape=n - p.shape[0]), p]) if n > p.shape[0] else p
+
+
+def _polyadd(a1, a2):
+    a1, a2 = _coefficients(a1, a2)
+    n = max(a1.shape[0], a2.shape[0])
+    return _padded(a1, n) + _padded(a2, n)
+
+
+def _polysub(a1, a2):
+    a1, a2 = _coefficients(a1, a2)
+    n = max(a1.shape[0], a2.shape[0])
+    return _padded(a1, n) - _padded(a2, n)
+
+
+def _polymul(a1, a2):
+    a1, a2 = (_without_leading_zeros(a) for a in _coefficients(a1, a2))
+    one = [np.zeros_like(detached(a), shape=1) if a.shape[0] == 0 else a for a in (a1, a2)]
+    return np.convolve(*one)
+
+
+def _polydiv(u, v):
+    u, v = (a + 0.0 for a in _coefficients(u, v))
+    n = v.shape[0]
+    scale = 1.0 / v[0]
+    r = u.astype(np.result_type(u, v))
+    q = []
+    for k in range(u.shape[0] - n + 1):
+        q.append(scale * r[k])
+        r = np.concatenate([r[:k], r[k : k + n] - q[-1] * v, r[k + n :]])
+    while r.shape[0] > 1 and np.allclose(detached(r)[0], 0, rtol=1e-14):
+        r = r[1:]
+    return np.stack(q) if q else np.zeros_like(r, shape=1), r
+
+
+def _polyder(p, m=1):
+    if int(m) < 0:
+        raise ValueError("Order of derivative must be positive (see polyint)")
+    p = operand(p)
+    for _ in range(int(m)):
+        p = p[:-1] * constant(np.arange(p.shape[0] - 1, 0, -1), p)
+    return p
+
+
+def _polyint(p, m=1, k=None):
+    m = int(m)
+    if m < 0:
+        raise ValueError("Order of integral must be positive (see polyder)")
+    (k,) = _coefficients(np.zeros(m) if k is None else k)
+    if k.shape[0] < m and k.shape[0] != 1:
+        raise ValueError("k must be a scalar or a rank-1 array of length 1 or >m.")
+    p = operand(p)
+    for i in range(m):
+        last = k[i if k.shape[0] > 1 else 0].reshape(1)
+        p = np.concatenate([p / constant(np.arange(p.shape[0], 0, -1), p), last])
+    return p
+
+
+def _poly(seq_of_zeros):
+    (zeros_of,) = _coefficients(seq_of_zeros)
+    if zeros_of.ndim == 2 and zeros_of.shape[0] == zeros_of.shape[1] > 0:
+        zeros_of = np.linalg.eigvals(zeros_of)
+    elif zeros_of.ndim == 1:
+        zeros_of = zeros_of.astype(np.mintypecode(zeros_of.dtype.char))
+    else:
+        raise ValueError("input must be 1d or non-empty square 2d array.")
+    if zeros_of.shape[0] == 0:
+        return 1.0
+    nothing = np.zeros_like(detached(zeros_of), shape=1)
+    a = nothing + 1
+    for i in range(zeros_of.shape[0]):
+        a = np.concatenate([a, nothing]) - zeros_of[i] * np.concatenate([nothing, a])
+    if a.dtype.kind == "c":
+        values = detached(zeros_of)
+        if np.all(np.sort(values) == np.sort(np.conj(values))):
+            a = np.real(a)
+    return a
+
+
+def _roots(p):
+    (p,) = _coefficients(p)
+    if p.ndim != 1:
+        raise ValueError("Input must be a rank-1 array.")
+    nonzero = np.flatnonzero(detached(p))
+    if nonzero.size == 0:
+        return np.zeros_like(p, shape=0, dtype=float)
+    trailing = p.shape[0] - int(nonzero[-1]) - 1
+    p = p[int(nonzero[0]) : int(nonzero[-1]) + 1]
+    if p.dtype.kind not in "fc":
+        p = p.astype(float)
+    n = p.shape[0] - 1
+    if n < 1:
+        return np.zeros_like(p, shape=trailing, dtype=float)
+    shifts = constant(np.eye(n - 1, n), p, p.dtype)
+    roots = np.linalg.eigvals(np.concatenate([(-p[1:] / p[0])[None], shifts]))
+    return np.concatenate([roots, np.zeros_like(detached(roots), shape=trailing)]) if trailing else roots
+
+
+def _polyfit(x, y, deg, rcond=None, full=False, w=None, cov=False):
+    # NumPy checks the arguments, and warns of matrices of low rank.
+    np.polyfit(detached(x), detached(y), deg, rcond, full, detached(w), cov)
+    x, y = operand(x) + 0.0, operand(y) + 0.0
+    order = int(deg) + 1
+    powers = np.vander(x, order)
+    if w is not None:
+        w = operand(w) + 0.0
+        powers = powers * w[:, None]
+        y = y * (w[:, None] if y.ndim == 2 else w)
+    # The fit does not depend on the scale of the powers; only the singular values, which are asked for by `full`, do.
+    scale = np.sqrt(np.sum((powers if full else detached(powers)) ** 2, axis=0))
+    if rcond is None:
+        rcond = x.shape[0] * np.finfo(x.dtype).eps
+    powers = powers / scale
+    fitted, residuals, rank, singular = np.linalg.lstsq(powers, y, rcond)
+    fitted = fitted / (scale[:, None] if y.ndim == 2 else scale)
+    if full:
+        return fitted, residuals, rank, singular, _beside(fitted, constant(rcond, x))
+    if not cov:
+        return fitted
+    spread = np.linalg.inv(powers.T @ powers) / np.outer(scale, scale)
+    factor = 1 if isinstance(cov, str) and cov == "unscaled" else residuals / (x.shape[0] - order)
+    return fitted, (spread if y.ndim == 1 else spread[:, :, None]) * factor
+
+
+composite(
+    np.polyval,
+    _polyval,
+    on=anything,
+    cases=[case((3,), (2, 3)), case((3,), ()), case((4,), args=(2,))],
+)
+for _function, _run in ((np.polyadd, _polyadd), (np.polysub, _polysub), (np.polymul, _polymul)):
+    composite(
+        _function, _run, on=anything, cases=[case((3,), (3,)), case((4,), (2,)), case((), (3,)), case((2,), (4,))]
+    )
+# With fewer quotients to take there would be a remainder, whose length depends on rounding.
+composite(np.polydiv, _polydiv, on=nonzero, cases=[case((2,), (3,)), case((1,), (2,))])
+composite(np.polyder, _polyder, on=anything, cases=[case((4,)), case((4,), args=(2,)), case((3,), m=0), case((1,))])
+composite(
+    np.polyint,
+    _polyint,
+    on=anything,
+    cases=[case((3,)), case((3,), args=(2,)), case((3,), m=2, k=[1.0, 2.0]), case((2,), m=2, k=3.0), case((2,), m=0)],
+)
+composite(np.poly, _poly, on=anything, cases=[case((3,)), case((1,)), case((2, 2), on=symmetric())])
+composite(np.roots, _roots, on=nonzero, cases=[case((3,)), case((4,)), case((2,))])
+composite(
+    np.polyfit,
+    _polyfit,
+    on=distinct,
+    cases=[
+        case((5,), (5,), args=(2,)),
+        case((5,), (5, 2), args=(1,)),
+        case((5,), (5,), args=(2,), w=[1.0, 2.0, 1.0, 0.5, 1.0]),
+        case((5,), (5,), args=(2,), full=True),
+        case((5,), (5,), args=(2,), cov=True),
+        case((5,), (5, 2), args=(1,), cov="unscaled", rcond=1e-12),
+    ],
 )
