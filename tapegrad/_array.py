@@ -34,7 +34,7 @@ def cupy() -> ModuleType:
     try:
         module = importlib.import_module("cupy")
     except ImportError as error:
-        raise MissingPackageError.of("cupy", "a CUDA device", "cuda12' or 'tapegrad[cuda13") from error
+        raise MissingPackageError.of("cupy", "a CUDA device", "cuda12]' or 'tapegrad[cuda13") from error
     LIBRARIES.setdefault(module.ndarray, module)
     return module
 
@@ -166,7 +166,9 @@ def zeros(shape: Shape, dtype: DtypeLike, like: Array) -> Array:
 
 
 def ones(shape: Shape, dtype: DtypeLike, like: Array) -> Array:
-    """Return an array of ones in the library of `like`."""
+    """Return an array of ones in the library of `like`; for a number in NumPy, its scalar, which is made at once."""
+    if not shape and isinstance(like, (np.ndarray, np.generic)):
+        return np.dtype(dtype).type(1)
     return np.ones_like(like, shape=shape, dtype=dtype)
 
 

@@ -143,7 +143,7 @@ def instead(made: Any, row: Any, *functions: Any) -> Any:
         op.__dict__["parameters"] = op.parameters  # those of the row's own function, which its recorder binds by
         del OPS[op.function], CLASSIFIED[op.function]
         op.function = functions[0]
-    functools.update_wrapper(made, functions[0], assigned=("__name__", "__qualname__", "__doc__"), updated=())
+    functools.update_wrapper(made, functions[0], assigned=("__name__", "__qualname__"), updated=())
     made.op = op
     op.public = made
     for function in functions:
