@@ -61,6 +61,38 @@ refused(
     because="tensors hold no dates; keep them in NumPy arrays",
 )
 
+# Functions that NumPy does not hand over to tensors, unless one is given as `like=`. They make arrays from numbers and
+# files, or are about the library itself.
+
+
+def _functions(names):
+    """Return those functions of NumPy that its version has."""
+    return [getattr(np, name) for name in names.split() if hasattr(np, name)]
+
+
+constant(*_functions("""
+    bartlett blackman diag_indices empty eye hamming hanning identity indices kaiser mask_indices ones tri tril_indices
+    triu_indices zeros frombuffer fromfile fromfunction fromiter fromregex fromstring genfromtxt load loadtxt
+"""))  # fmt: skip
+metadata(*_functions("""
+    base_repr binary_repr broadcast_shapes datetime_data format_float_positional format_float_scientific get_include
+    get_printoptions getbufsize geterr geterrcall info isdtype isfortran isscalar issubdtype iterable mintypecode
+    nested_iters printoptions promote_types set_printoptions setbufsize seterr seterrcall show_config show_runtime test
+    typename
+"""))  # fmt: skip
+refused(
+    *_functions("""
+        arange array asanyarray asarray asarray_chkfinite ascontiguousarray asfortranarray asmatrix bmat from_dlpack
+        full require
+    """),
+    because="it makes a plain array, where gradients end; use tapegrad.tensor, as_tensor or stack, np.full_like or "
+    "np.linspace, or detach() first",
+)
+refused(
+    np.frompyfunc,
+    because="NumPy calls the function with plain numbers; write it with NumPy's functions, or use np.apply_along_axis",
+)
+
 for _ufunc in {f for f in vars(np).values() if isinstance(f, np.ufunc)} - {np.add, np.subtract}:
     refused(
         _ufunc.at,

@@ -8,7 +8,7 @@ import pytest
 import tapegrad as tg
 from tapegrad._op import CLASSIFIED, RULES
 from tapegrad._tensor import OPS
-from tapegrad.errors import UnsupportedError
+from tapegrad.errors import TapegradError, UnsupportedError
 
 X = np.array([[1.5, -2.5, 0.0], [3.0, np.nan, -np.inf]])
 Y = np.array([[1.5, 2.0, -1.0], [0.0, 1.0, -np.inf]])
@@ -159,6 +159,25 @@ def test_methods_that_write_are_refused_with_advice():
         np.multiply.at(x, [0], 2.0)
     with pytest.raises(UnsupportedError, match=r"maximum\.at"):
         np.maximum.at(np.ones(2), [0], x)
+
+
+def test_what_makes_plain_arrays_is_refused_for_tracked_tensors():
+    x = leaf([1.0, 2.0])
+    for call in (
+        lambda: np.array([x, x]),
+        lambda: np.asarray(x),
+        lambda: np.full(2, x),
+        lambda: np.ascontiguousarray(x),
+        lambda: np.asarray([1.0], like=x),
+        lambda: np.full(2, x[0], like=x),
+        lambda: np.arange(x[0], 3.0, like=x),
+        lambda: np.frompyfunc(abs, 1, 1)(x),
+    ):
+        with pytest.raises(TapegradError, match=r"detach\(\)"):
+            call()
+    made = np.ones((2, 2), like=x)
+    assert isinstance(made, tg.Tensor)
+    assert np.asarray(x.detach()).tolist() == [1, 2]
 
 
 def test_dates_are_refused():
