@@ -670,7 +670,9 @@ def unary(function: Callable[..., Any], formula: Formula, **options: Any) -> Cal
     return _register(Op(function, "unary", [formula], **options))
 
 
-def binary(function: Callable[..., Any], for_x: Formula, for_y: Formula, **options: Any) -> Callable[..., Any]:
+def binary(
+    function: Callable[..., Any], for_x: Formula | None, for_y: Formula | None, **options: Any
+) -> Callable[..., Any]:
     """Give an elementwise function of two arrays, which broadcast, a rule for each, and return it as an op."""
     return _register(Op(function, "binary", [for_x, for_y], **options))
 
@@ -694,7 +696,7 @@ def general(
     function: Callable[..., Any],
     inputs: str,
     outputs: str,
-    vjp: Formula | Sequence[Formula],
+    vjp: Formula | Sequence[Formula | None],
     jvp: Formula | None = None,
     **options: Any,
 ) -> Callable[..., Any]:
@@ -717,14 +719,14 @@ def composite(function: Callable[..., Any], made: Callable[..., Any], **options:
     return made
 
 
-def constant(*functions: Callable[..., Any]) -> None:
+def constant(*functions: Any) -> None:
     """Say that functions have no derivative by nature: they run on the arrays, and the results are constants."""
     for function in functions:
         OPS[function] = _on_arrays(function, wrapped)
         CLASSIFIED[function] = ("constant", "")
 
 
-def metadata(*functions: Callable[..., Any]) -> None:
+def metadata(*functions: Any) -> None:
     """Say that functions answer about arrays (shape, dtype, ...): they give what they give for the array."""
     for function in functions:
         OPS[function] = _on_arrays(function, lambda answer: answer)

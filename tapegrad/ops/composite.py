@@ -120,9 +120,9 @@ def _without_nan(ufunc, extremum, worst):
     return reduce, accumulate
 
 
-for _ufunc, _extremum, _worst in ((np.fmax, np.maximum, -math.inf), (np.fmin, np.minimum, math.inf)):
-    for _name, _run in zip(("reduce", "accumulate"), _without_nan(_ufunc, _extremum, _worst), strict=True):
-        _method(_ufunc, _name, _run)
+for _skipping, _extremum, _worst in ((np.fmax, np.maximum, -math.inf), (np.fmin, np.minimum, math.inf)):
+    for _name, _run in zip(("reduce", "accumulate"), _without_nan(_skipping, _extremum, _worst), strict=True):
+        _method(_skipping, _name, _run)
 
 
 def _at(ufunc):

@@ -455,7 +455,7 @@ composite(
 
 def choose(a: Any, *choices: Any, mode: str = "raise") -> Any:
     """Return at each place the entry of the choice whose number `a` has there."""
-    return np.choose(a, choices, mode=mode)
+    return np.choose(a, choices, mode=mode)  # type: ignore[call-overload]  # the stubs know three modes as literals
 
 
 choose = linear(

@@ -507,12 +507,14 @@ multilinear(
 
 
 def _correlate_x(g: Any, y: Any, x_shape: Any, mode: Any) -> Any:
-    full = _embedded(g, *(x_shape or (1,)), *(np.shape(y) or (1,)), mode, correlating=True)
+    (n,), (m,) = x_shape or (1,), np.shape(y) or (1,)
+    full = _embedded(g, n, m, mode, correlating=True)
     return np.reshape(np.convolve(full, conj(y), mode="valid"), x_shape)
 
 
 def _correlate_y(g: Any, x: Any, y_shape: Any, mode: Any) -> Any:
-    full = _embedded(g, *(np.shape(x) or (1,)), *(y_shape or (1,)), mode, correlating=True)
+    (n,), (m,) = np.shape(x) or (1,), y_shape or (1,)
+    full = _embedded(g, n, m, mode, correlating=True)
     return np.reshape(np.flip(conj(np.convolve(full, np.flip(x), mode="valid"))), y_shape)
 
 
