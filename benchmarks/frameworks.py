@@ -156,7 +156,6 @@ class Tapegrad(Eager):
         import tapegrad
 
         self.tapegrad, self.no_grad = tapegrad, tapegrad.no_grad
-        self.device = device
         self.library = _library(device)
         neural = tapegrad if hasattr(tapegrad, "sigmoid") else tapegrad.ops.neural
 
@@ -176,10 +175,10 @@ class Tapegrad(Eager):
         )
 
     def tensor(self, array: np.ndarray) -> Any:
-        return self.tapegrad.tensor(array, device=self.device, requires_grad=True)
+        return self.tapegrad.tensor(self.library.array(array), requires_grad=True)
 
     def constant(self, array: np.ndarray) -> Any:
-        return self.tapegrad.tensor(array, device=self.device)
+        return self.tapegrad.tensor(self.library.array(array))
 
     def wait(self, result: Any) -> None:
         _wait(self.library)

@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tapegrad.testing import strict
+
 ROOT = Path(__file__).parents[1]
 
 # The benchmarks are not part of the package, so they are found from the root of the repository.
@@ -85,6 +87,16 @@ def test_tapegrad_agrees_with_the_hand_written_gradients(workload):
     found = {f.name: core.gradients(problem, f) for f in (frameworks.Tapegrad(), frameworks.Hand())}
     assert core.disagreement(found) == ""
     assert [g.dtype for g in found["tapegrad"]] == [p.dtype for p in problem.parameters] * 2
+
+
+@pytest.mark.parametrize("made", [frameworks.Hand, frameworks.Tapegrad])
+@pytest.mark.parametrize("workload", TIMED, ids=lambda w: w.name)
+def test_workloads_run_on_a_device(workload, made):
+    problem = workload.tiny()
+    there = made()
+    there.library = strict
+    found = {"here": core.gradients(problem, frameworks.Hand()), "there": core.gradients(problem, there)}
+    assert core.disagreement(found) == ""
 
 
 @pytest.mark.filterwarnings("ignore")  # what peers warn about is theirs
