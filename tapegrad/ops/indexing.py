@@ -284,7 +284,7 @@ def _recorded_assign(target: Tensor, value: Any, index: Any) -> Tensor:
         # NumPy checks a Python number against the dtype.
         v, q = (np.asarray(value, target.dtype) if target.device == "cpu" else value), None
     else:
-        v, q = as_array(value, like=target._array), None
+        v, q = operand(value, target), None
     if not number and v.dtype != target.dtype:
         v = v.astype(target.dtype)  # a complaint about the conversion must not find the target half written
     p = target._record
@@ -293,7 +293,7 @@ def _recorded_assign(target: Tensor, value: Any, index: Any) -> Tensor:
     if p is None and q is None:
         return wrap(array)
     if number and target.device != "cpu":
-        v = as_array(value, target.dtype, like=array)
+        v = operand(value, array)
     if MODE.get() is not None:
         return assign.op.result(MODE.get(), (target, value if q is not None else v), (array, v), array, ((index,), {}))
     made = _new(Record)
