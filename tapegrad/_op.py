@@ -240,14 +240,15 @@ class Op:
         """Return what cotangents must be projected to, for each input: shape and dtype, or None if they fit already."""
         by_shape = self.broadcasts
         check = not self.trusted or (by_shape and self.kind == "multilinear")
-        found = tuple(
-            (a.shape, a.dtype)
-            if is_array(a) and (a.dtype != out.dtype or check or (by_shape and a.shape != out.shape))
-            else ((), out.dtype)
-            if by_shape and type(a) in _NUMBERS and out.shape
-            else None
-            for a in arrays
-        )
+        shape, dtype = out.shape, out.dtype
+        found: list[Any] = []
+        for a in arrays:
+            if type(a) in _NUMBERS:
+                found.append(((), dtype) if by_shape and shape else None)
+            elif a is None or not (check or a.dtype != dtype or (by_shape and a.shape != shape)):
+                found.append(None)
+            else:
+                found.append((a.shape, a.dtype))
         return found if any(found) else None
 
     def result(self, mode: Mode | None, inputs: Sequence[Any], arrays: Sequence[Any], out: Any, call: Any) -> Any:

@@ -280,14 +280,15 @@ def project(h: Any, shape: Shape, dtype: Any) -> Any:
             h = h.sum() if wide is None else h.sum(dtype=wide)
         else:
             lead = h.ndim - len(shape)
-            axes = list(range(lead))
+            axes = [axis for axis in range(lead) if h.shape[axis] != 1]
             for axis, n in enumerate(shape, lead):
                 m = h.shape[axis] if axis >= 0 else None
                 if n != m:
                     if n != 1 or m is None:
                         raise ShapeError(f"got a cotangent of shape {h.shape}, expected one that sums to {shape}")
                     axes.append(axis)
-            h = h.sum(axis=axes[0] if len(axes) == 1 else tuple(axes), dtype=wide)
+            if axes:
+                h = h.sum(axis=axes[0] if len(axes) == 1 else tuple(axes), dtype=wide)
             if h.shape != shape:
                 h = h.reshape(shape)
     if h.dtype != dtype:

@@ -34,7 +34,7 @@ def program(x):
 
 
 def nested_derivative(order):
-    """Return the derivatives of `program` at 0.7 by Taylor coefficients of a polynomial fit, as an independent value."""
+    """Return a derivative of `program` at 0.7 from a polynomial fit, as an independent value."""
     nodes = 0.7 + 0.2 * np.cos(np.pi * (np.arange(25) + 0.5) / 25)
     p = np.polynomial.Chebyshev.fit(nodes, np.exp(nodes * np.sin(nodes)) / (1 + nodes**2), 24)
     return p.deriv(order)(0.7)

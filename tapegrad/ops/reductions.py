@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import builtins
 import warnings
+from typing import Any
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .._array import accumulation_dtype, is_array, to_host
 from .._op import CLASSIFIED, composite, general, linear, unary
-from .._tensor import OPS, Tensor, assign, detached, wrapped
+from .._tensor import OPS, Tensor, detached, wrapped
 from ._algebra import (
     T,
     along,
@@ -103,9 +104,21 @@ def _sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where
 
 instead(_sum, _add_up, np.sum)
 
+
+def _over(g, n):
+    """Return g / n, or g if n is 0; large `n` are beyond half precision, which their reciprocals are not."""
+    return g / (n or 1) if n < 32768 else g * (1 / n)
+
+
+def _plain_mean(x, axis=None, dtype=None, out=None, keepdims=False):
+    if type(x) is np.ndarray and x.size and dtype is None and x.dtype.char in "fdFD":
+        return np.add.reduce(x, axis, None, None, keepdims) / count(x.shape, axis)  # as np.mean does, in half its time
+    return x.mean(axis, dtype, None, keepdims)
+
+
 _mean_of_all = linear(
-    lambda x, axis=None, dtype=None, out=None, keepdims=False: x.mean(axis, dtype, None, keepdims),
-    lambda g, x_shape, axis=None, keepdims=False: spread(g / (count(x_shape, axis) or 1), x_shape, axis, keepdims),
+    _plain_mean,
+    lambda g, x_shape, axis=None, keepdims=False: spread(_over(g, count(x_shape, axis)), x_shape, axis, keepdims),
     free="dtype out",
     name="mean",
     on=anything,
@@ -368,27 +381,30 @@ def _chosen(x, out):
     return chosen
 
 
+def _evenly(g, chosen, axis, others=0):
+    """Return the cotangent divided evenly among the chosen entries and `others` more, and 0 for the rest."""
+    wide = accumulation_dtype(g.dtype)
+    ties = chosen.sum(axis, wide or g.dtype, None, True) + others
+    part = g / (ties + (ties == 0))
+    return np.where(chosen, part if wide is None else part.astype(g.dtype), 0)
+
+
 def _share(g, x, out, axis=None, keepdims=False, initial=None, where=True):
     """Return the cotangent divided evenly among the entries that equal the extremum; a nan takes all of it."""
     g, out = kept(g, x.shape, axis, keepdims), kept(out, x.shape, axis, keepdims)
     chosen = _chosen(x, out)
     if where is not True:
         chosen = chosen & constant(where, x)
-    ties = chosen.sum(axis, g.dtype, None, True)
-    if initial is not None:
-        ties = ties + ((out == initial) | (initial != initial))
-    return np.where(chosen, g / ties, 0)
+    return _evenly(g, chosen, axis, 0 if initial is None else (detached(out) == initial) | (initial != initial))
 
 
 def _share_of_numbers(g, x, out, axis=None, keepdims=False, initial=None, where=True):
     """Return the cotangent divided evenly among the entries that equal the extremum; nan takes nothing."""
     g, out = kept(g, x.shape, axis, keepdims), kept(out, x.shape, axis, keepdims)
-    chosen = x == out
+    chosen = detached(x) == detached(out)
     if where is not True:
         chosen = chosen & constant(where, x)
-    ties = chosen.sum(axis, g.dtype, None, True)
-    ties = ties + (ties == 0 if initial is None else out == initial)
-    return np.where(chosen, g / ties, 0)
+    return _evenly(g, chosen, axis, 0 if initial is None else detached(out) == initial)
 
 
 def _accepting_out(row, *functions):
@@ -666,10 +682,9 @@ def _ranked(x, ranks, spoiled=True):
 def _share_ranked(g, x, out, spoiled=True):
     """Return each cotangent divided evenly among the entries that equal the one of its rank."""
     h = np.zeros_like(x)
-    for i in range(out.shape[0]):
-        chosen = (x == out[i]) | (x != x) if spoiled else x == out[i]
-        ties = np.sum(chosen, axis=0, dtype=g.dtype)
-        h = h + np.where(chosen, g[i] / (ties + (ties == 0)), 0)
+    for i in builtins.range(out.shape[0]):
+        one = detached(out)[i : i + 1]
+        h = h + _evenly(g[i : i + 1], _chosen(x, one) if spoiled else detached(x) == one, 0)
     return h
 
 
@@ -876,7 +891,7 @@ def _quantile_cases(scale):
     ]
 
 
-_WEIGHTED = {"axis": 1, "method": "inverted_cdf", "weights": [1.0, 2.0, 0.5]}
+_WEIGHTED: dict[str, Any] = {"axis": 1, "method": "inverted_cdf", "weights": [1.0, 2.0, 0.5]}
 for _function, _percent, _scale in ((np.quantile, False, 1), (np.percentile, True, 100)):
     composite(
         _function,
@@ -1270,31 +1285,15 @@ def _as_tensors(result, *args):
     return wrapped(result) if any(isinstance(x, Tensor) for x in args) else result
 
 
-def _shares_of(found, g):
-    """Return how far along each of evenly spaced edges is, from 0 to 1."""
-    return constant(np.linspace(0.0, 1.0, found.shape[0]), g, g.dtype)
-
-
-# Edges as NumPy rounds them, which bins were counted by.
-_evenly = general(
-    lambda low, high, found: found,
-    "low high",
-    "out",
-    [
-        lambda g, found: np.sum(g * (1 - _shares_of(found, g))),
-        lambda g, found: np.sum(g * _shares_of(found, g)),
-    ],
-    name="bin edges",
-)
-
-
 def _edges(x, bins, limits, found):
     """Return the edges `found` of bins, as a tensor where they depend on the tracked numbers `x` or bins."""
     if isinstance(bins, Tensor):
         return bins
     if limits is not None or np.ndim(bins) or not isinstance(x, Tensor) or not x.size:
         return _as_tensors(found, x)
-    return _evenly(np.min(x), np.max(x), found)
+    low, high = np.min(x), np.max(x)
+    margin = 0.5 if bool(detached(low) == detached(high)) else 0.0
+    return np.linspace(low - margin, high + margin, found.shape[0], dtype=found.dtype)
 
 
 def _places(x, edges):
@@ -1418,8 +1417,6 @@ def _running_share(g, x, out, axis):
 
 for _ufunc, _reduced in ((np.add, _sum), (np.multiply, _prod), (np.maximum, OPS[np.max]), (np.minimum, OPS[np.min])):
     _method(_ufunc, "reduce", _reduction(_reduced))
-_method(np.fmax, "reduce", _reduction(OPS[np.nanmax]))
-_method(np.fmin, "reduce", _reduction(OPS[np.nanmin]))
 _method(np.add, "accumulate", _scan(_cumsum))
 _method(np.multiply, "accumulate", _scan(_cumprod))
 for _ufunc in (np.maximum, np.minimum):
@@ -1428,7 +1425,7 @@ for _ufunc in (np.maximum, np.minimum):
         "x",
         "out",
         lambda g, x, out, axis: _running_share(g, x, out, axis),
-        name=f"{_ufunc.__name__}.accumulate",
+        name=f"running {_ufunc.__name__}",
         on=distinct,
         cases=[case((6,), axis=0), case((2, 5), axis=1), case((0, 2), axis=0)],
     )
@@ -1465,12 +1462,46 @@ segments = linear(
 )
 
 
-def _reduceat(array, indices, axis=0, dtype=None, out=None):
+def _starts(ufunc, indices, n):
+    """Return the beginnings of segments as numbers, or raise NumPy's error for those outside of the array."""
     starts = to_host(detached(operand(indices))).tolist()
-    return stored(segments(typed(array, dtype), starts, axis=normalize_axis_index(axis, array.ndim)), out)
+    for i in starts:
+        if not 0 <= i < n:
+            raise IndexError(f"index {i} out-of-bounds in {ufunc.__name__}.reduceat [0, {n})")
+    return starts
 
 
-_method(np.add, "reduceat", _reduceat)
+def _sum_segments(array, indices, axis=0, dtype=None, out=None):
+    axis = normalize_axis_index(axis, array.ndim)
+    return stored(segments(typed(array, dtype), _starts(np.add, indices, array.shape[axis]), axis=axis), out)
+
+
+def _segment_by_segment(ufunc, reduce):
+    def reduceat(array, indices, axis=0, dtype=None, out=None):
+        array, axis = typed(array, dtype), normalize_axis_index(axis, array.ndim)
+        starts = _starts(ufunc, indices, array.shape[axis])
+        ends = [*starts[1:], array.shape[axis]]
+        pieces = [_cut(array, axis, i, max(k, i + 1)) for i, k in zip(starts, ends, strict=True)]
+        return stored(np.stack([reduce(piece, axis=axis) for piece in pieces], axis=axis), out)
+
+    return reduceat
+
+
+_method(np.add, "reduceat", _sum_segments)
+for _of_two, _reduced, _on in (
+    (np.multiply, _prod, anything),
+    (np.maximum, OPS[np.max], distinct),
+    (np.minimum, OPS[np.min], distinct),
+):
+    composite(
+        _of_two.reduceat,
+        _segment_by_segment(_of_two, _reduced),
+        name=f"{_of_two.__name__}.reduceat",
+        on=_on,
+        cases=[case((5,), args=([0, 3],)), case((2, 5), args=([3, 1, 1],), axis=-1)],
+    )
+    _method(_of_two, "reduceat", OPS.pop(_of_two.reduceat))
+    del CLASSIFIED[_of_two.reduceat]
 
 
 def _outer(ufunc):
@@ -1481,19 +1512,6 @@ def _outer(ufunc):
     return outer
 
 
-for _ufunc in {f for f in vars(np).values() if isinstance(f, np.ufunc) and f.nin == 2 and f.signature is None}:
-    if (_ufunc, "outer") not in OPS:
-        _method(_ufunc, "outer", _outer(_ufunc))
-
-
-def _add_at(sign):
-    def at(a, indices, b):
-        indices = tuple(detached(i) for i in indices) if isinstance(indices, tuple) else detached(indices)
-        b = np.broadcast_to(operand(b, a), a[indices].shape)
-        assign(a, a + ungetitem(b if sign > 0 else -b, a.shape, indices), ...)
-
-    return at
-
-
-_method(np.add, "at", _add_at(1))
-_method(np.subtract, "at", _add_at(-1))
+for _any in {f for f in vars(np).values() if isinstance(f, np.ufunc) and f.nin == 2 and f.signature is None}:
+    if (_any, "outer") not in OPS:
+        _method(_any, "outer", _outer(_any))
