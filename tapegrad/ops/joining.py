@@ -11,39 +11,27 @@ from numpy.lib.array_utils import normalize_axis_index
 from .._array import is_array
 from .._op import composite, linear
 from .._tensor import OPS, Tensor, detached
-from ._algebra import along, constant, instead, operand
+from ._algebra import along, constant, instead, operand, stored
 from ._domains import anything, case
 
 # Concatenation
 
 
-def concatenated(xs, axis=0, dtype=None, casting="same_kind", bounds=()):
+def joined(xs, axis, bounds, dtype=None, casting="same_kind"):
     """Return np.concatenate; `bounds` are the places in the result where one array ends and the next begins."""
     if dtype is None and casting == "same_kind":
         return np.concatenate(xs, axis)
     return np.concatenate(xs, axis, dtype=dtype, casting=casting)
 
 
-def _piece(g, k, axis, bounds):
-    return g[along(axis, slice(bounds[k], bounds[k + 1]))]
-
-
-concatenated = linear(
-    concatenated,
-    lambda g, k, axis=0, bounds=(): _piece(g, k, axis, bounds),
+# The bounds are shared by all inputs: were each to count the entries before it, many would take quadratic time.
+joined = linear(
+    joined,
+    lambda g, k, axis, bounds: g[along(axis, slice(bounds[k], bounds[k + 1]))],
     inputs="*xs",
     free="dtype casting",
-    name="concatenate",
     on=anything,
-    cases=[
-        case([(2, 3), (1, 3)]),
-        case([(2, 3), (2, 1), (2, 0)], axis=1),
-        case([(2, 3), (2, 3)], axis=-1),
-        case([(2, 3), (4,)], axis=None),
-        case([(2,), (3,)], dtype="complex128", casting="unsafe"),
-        case([(0,), (0,)]),
-        case([(3,)]),
-    ],
+    cases=[case([(2, 3), (1, 3)], args=(0, (0, 2, 3))), case([(2, 1), (2, 0), (2, 1)], args=(1, (0, 1, 1, 2)))],
 )
 
 
@@ -56,19 +44,34 @@ def _like_tensors(xs):
     return [operand(x, first) for x in xs]
 
 
-def _concatenate(arrays, axis=0, dtype=None, casting="same_kind", bounds=None):
+def _concatenate(arrays, axis=0, out=None, *, dtype=None, casting="same_kind"):
     xs = _like_tensors(arrays)
     if axis is None:
         xs, axis = [x.reshape(-1) for x in xs], 0
     shapes = [detached(x).shape for x in xs]
     ndim = len(shapes[0]) if shapes else 0
     if not all(-len(shape) <= axis < len(shape) == ndim for shape in shapes):
-        return concatenated(xs, axis, dtype, casting)  # which NumPy refuses
+        return np.concatenate([detached(x) for x in xs], axis)  # which NumPy refuses
     axis = operator.index(axis) % ndim
-    return concatenated(xs, axis, dtype, casting, tuple(itertools.accumulate([s[axis] for s in shapes], initial=0)))
+    bounds = tuple(itertools.accumulate([shape[axis] for shape in shapes], initial=0))
+    return stored(joined(xs, axis, bounds, dtype, casting), out)
 
 
-instead(_concatenate, concatenated, np.concatenate)
+composite(
+    np.concatenate,
+    _concatenate,
+    on=anything,
+    cases=[
+        case([(2, 3), (1, 3)]),
+        case([(2, 3), (2, 1), (2, 0)], axis=1),
+        case([(2, 3), (2, 3)], axis=-1),
+        case([(2, 3), (4,)], axis=None),
+        case([(2,), (3,)], dtype="complex128", casting="unsafe"),
+        case([(0,), (0,)]),
+        case([(3,)]),
+    ],
+)
+
 
 _stacked = linear(
     lambda xs, axis=0, dtype=None, casting="same_kind": (

@@ -8,9 +8,9 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .._array import is_array, to_host, zeros
-from .._op import CLASSIFIED, composite, linear, multilinear
+from .._op import composite, linear, multilinear
 from .._op import constant as constants
-from .._tensor import OPS, Tensor, assign, detached, wrapped
+from .._tensor import Tensor, assign, detached, wrapped
 from ..errors import UnsupportedError
 from ._algebra import along, backwards, constant, count, instead, operand, unbroadcast
 from ._domains import anything, case, distinct, real
@@ -183,14 +183,12 @@ FLIPS = [
 linear(np.flip, lambda g, axis=None: np.flip(g, axis), on=anything, cases=FLIPS)
 multilinear(np.fliplr, lambda g: np.fliplr(g), on=anything, cases=MATRICES)
 multilinear(np.flipud, lambda g: np.flipud(g), on=anything, cases=[*MATRICES, case((3,))])
-_rotated = linear(
-    lambda x, turns, axes=(0, 1): np.rot90(x, turns, axes),
-    lambda g, turns, axes=(0, 1): np.rot90(g, -turns, axes),
-    name="rot90",
+linear(
+    np.rot90,
+    lambda g, k=1, axes=(0, 1): np.rot90(g, -k, axes),
     on=anything,
     cases=[*(case((2, 3), args=(k,)) for k in range(-1, 5)), case((2, 3)), case((2, 3, 4), k=1, axes=(2, 0))],
 )
-instead(lambda m, k=1, axes=(0, 1): _rotated(m, k, axes=axes), _rotated, np.rot90)
 linear(
     np.roll,
     lambda g, shift, axis=None: np.roll(
@@ -409,22 +407,8 @@ composite(
 )
 
 TRIANGLES = [case((3, 3)), case((2, 3), k=1), case((2, 3, 2), k=-1), case((3,)), case((0, 2))]
-_lower = linear(
-    lambda x, diagonal: np.tril(x, diagonal),
-    lambda g, x_shape, diagonal: unbroadcast(np.tril(g, diagonal), x_shape),
-    name="tril",
-    on=anything,
-    cases=TRIANGLES,
-)
-_upper = linear(
-    lambda x, diagonal: np.triu(x, diagonal),
-    lambda g, x_shape, diagonal: unbroadcast(np.triu(g, diagonal), x_shape),
-    name="triu",
-    on=anything,
-    cases=TRIANGLES,
-)
-instead(lambda m, k=0: _lower(m, k), _lower, np.tril)
-instead(lambda m, k=0: _upper(m, k), _upper, np.triu)
+linear(np.tril, lambda g, x_shape, k=0: unbroadcast(np.tril(g, k), x_shape), on=anything, cases=TRIANGLES)
+linear(np.triu, lambda g, x_shape, k=0: unbroadcast(np.triu(g, k), x_shape), on=anything, cases=TRIANGLES)
 
 
 def _vander(x, N=None, increasing=False):  # noqa: N803 - NumPy's name
@@ -701,6 +685,7 @@ def _astype(x, dtype, /, *, copy=True, device=None):
 composite(
     np.astype,
     _astype,
+    name="numpy.astype",
     on=anything,
     cases=[case((2, 3), args=("complex128",)), case((2,), args=("complex128",), copy=False)],
 )
@@ -746,5 +731,4 @@ def _copyto(dst, src, casting="same_kind", where=True):
     assign(dst, src, ..., where)
 
 
-OPS[np.copyto] = _copyto
-CLASSIFIED[np.copyto] = ("composite", "")
+composite(np.copyto, _copyto)
