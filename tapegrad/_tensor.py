@@ -15,6 +15,9 @@ from .typing import Array, ArrayLike, DtypeLike, NdarrayMethods
 OPS: dict[Any, Callable[..., Any]] = {}
 """NumPy's function objects, and pairs (ufunc, method name), to what runs instead of them on tensors."""
 
+LATE: list[Callable[[], None]] = []
+"""What registers the rows of packages that may be imported later; asked when a ufunc without a row is met."""
+
 _new = object.__new__
 _commit_lock = threading.Lock()
 
@@ -207,7 +210,11 @@ class Tensor(NdarrayMethods):
             op = OPS.get(ufunc)
             if op is not None:
                 return op(*inputs)
-        op = OPS.get(ufunc if method == "__call__" else (ufunc, method))
+        key = ufunc if method == "__call__" else (ufunc, method)
+        if key not in OPS:
+            for register in LATE:
+                register()
+        op = OPS.get(key)
         if op is None:
             name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
             return _without_rule(getattr(ufunc, method), name, inputs, keywords)
@@ -223,11 +230,10 @@ class Tensor(NdarrayMethods):
         if target is None:
             return op(*args, **keywords)
         result = op(*args, **keywords)
-        if not isinstance(target, Tensor):
-            result._refuse_if_tracked(f"{function.__name__} into a plain array (out=)")
-            target[...] = result._array
-            return target
-        assign(target, result, ...)
+        if isinstance(target, Tensor):
+            return store(result, target)
+        result._refuse_if_tracked(f"{function.__name__} into a plain array (out=)")
+        target[...] = result._array
         return target
 
     def __setitem__(self, index: Any, value: ArrayLike) -> None:
@@ -300,20 +306,24 @@ def _ufunc_with_keywords(
             raise UnsupportedError(f"{ufunc.__name__} of a tensor does not support the keyword {keyword}")
     if dtype is not None:
         inputs = tuple(x.astype(dtype) if isinstance(x, Tensor) else x for x in inputs)
-    target = out[0] if out else None
-    if target is None:
+    if out is None:
         if where is not True:
             raise UnsupportedError(
                 f"{ufunc.__name__} with where= and no out= leaves entries undefined; give out=, or use np.where"
             )
         return op(*inputs)
-    if isinstance(target, Tensor):
-        assign(target, op(*inputs), ..., where)
-        return target
+    if all(isinstance(target, Tensor) for target in out if target is not None):
+        results = op(*inputs)
+        several = isinstance(results, tuple)
+        stored = [
+            result if target is None else store(result, target, where)
+            for result, target in zip(results if several else (results,), out, strict=True)
+        ]
+        return tuple(stored) if several else stored[0]
     for x in inputs:
         if isinstance(x, Tensor):
             x._refuse_if_tracked(f"{ufunc.__name__} into a plain array (out=, or array += tensor)")
-    return ufunc(*(detached(x) for x in inputs), out=target, where=detached(where))
+    return ufunc(*(detached(x) for x in inputs), out=tuple(map(detached, out)), where=detached(where))
 
 
 def seed_for(output: Tensor, gradient: ArrayLike | None) -> Array:
@@ -383,6 +393,12 @@ def commit(arrived: dict[Record, Any], protected: Any = None) -> None:
             grads.append((leaf, grad))
         for leaf, grad in grads:
             leaf.grad = grad
+
+
+def store(result: Tensor, target: Tensor, where: Any = True) -> Tensor:
+    """Give `target` the value of a result of its shape, where `where` holds, and return it: the meaning of `out=`."""
+    assign(target, result, ..., where)
+    return target
 
 
 def assign(target: Tensor, value: ArrayLike, index: Any, where: Any = True) -> None:

@@ -485,3 +485,14 @@ def test_errors_are_built_in_errors_too():
     ]:
         assert issubclass(error, base)
         assert issubclass(error, TapegradError)
+
+
+def test_out_of_ufuncs_with_several_results():
+    x = leaf([1.5, -2.25])
+    fractions, wholes = tg.zeros(2), tg.zeros(2)
+    result = np.modf(x, out=(fractions, wholes))
+    assert result[0] is fractions
+    assert result[1] is wholes
+    assert (fractions.tolist(), wholes.tolist()) == ([0.5, -0.25], [1.0, -2.0])
+    np.sum(fractions).backward()
+    assert x.grad.tolist() == [1.0, 1.0]

@@ -34,6 +34,7 @@ tensor(0.25)
 
 from .. import _op
 from .._op import binary, elementwise, general, linear, metadata, multilinear, refused, unary
+from .._tensor import LATE
 from . import (
     arithmetic,
     complex,
@@ -51,6 +52,9 @@ from . import (
 )
 from . import composite as _composite_chapter  # noqa: F401
 from . import constant as _constant_chapter  # noqa: F401
+
+# SciPy's functions get their rows when the first of them meets a tensor: nothing imports SciPy before.
+LATE.append(special.register)
 
 # These two words share their names with chapters, which the imports above have bound here.
 composite = _op.composite
