@@ -122,6 +122,15 @@ def test_nan_is_not_hidden():
         assert np.isnan(getattr(neural, name)(x)).all()
 
 
+def test_what_logsumexp_leaves_to_its_rule():
+    x = leaf(normal(50, 10).astype(np.float32))
+    record = neural.logsumexp(x, axis=-1)._record
+    kept = [a for a in record.for_x if isinstance(a, np.ndarray)]
+    assert kept[0] is x.data
+    assert sum(a.nbytes for a in kept[1:]) == 2 * 50 * 4
+    check_gradients(lambda x: neural.logsumexp(x, axis=(0, 2)) ** 2, normal(2, 3, 4))
+
+
 @given(hnp.arrays(float, hnp.array_shapes(max_dims=3, max_side=4), elements=st.floats(-1e4, 1e4)), st.data())
 def test_softmax_and_its_kin_along_any_axes(x, data):
     axes = st.integers(-x.ndim, x.ndim - 1)
