@@ -651,7 +651,11 @@ def _counting(n: int, after: int) -> Array:
 
 def _picked(labels: Array, axis: int) -> tuple[Any, ...]:
     """Return the index of the entries that `labels` name along `axis` of an array with one axis more."""
-    grid: list[Any] = [_counting(n, labels.ndim - i - 1) for i, n in enumerate(labels.shape)]
+    if type(labels) is np.ndarray:
+        grid: list[Any] = [_counting(n, labels.ndim - i - 1) for i, n in enumerate(labels.shape)]
+    else:
+        ones = (1,) * labels.ndim
+        grid = [np.reshape(np.arange(n, like=labels), (n, *ones[i + 1 :])) for i, n in enumerate(labels.shape)]
     grid.insert(axis % (labels.ndim + 1), labels)
     return tuple(grid)
 

@@ -340,8 +340,11 @@ def _einsum_vjp(g: Any, k: int, subscripts: str, xs: Any) -> Any:
         h = np.broadcast_to(h, tuple(size.values()))
     if len(size) == len(shape):
         return h
-    grid = np.meshgrid(*(np.arange(n) for n in size.values()), indexing="ij", sparse=True)
-    along = dict(zip(size, grid, strict=True))
+    ones = (1,) * len(size)
+    like = detached(xs[k])
+    along = {
+        label: np.reshape(np.arange(n, like=like), (n, *ones[i + 1 :])) for i, (label, n) in enumerate(size.items())
+    }
     return ungetitem(h, shape, tuple(along[label] for label in labels[k]), unique=True)
 
 
