@@ -16,7 +16,7 @@ import numpy as np
 from .._array import as_array, is_array, library
 from .._op import CLASSIFIED
 from .._tape import project
-from .._tensor import OPS, Tensor, assign, detached
+from .._tensor import OPS, Tensor, assign, detached, wrapped
 from ..errors import LostGradientError
 from ..typing import Array, ArrayLike, Axis, DtypeLike, Shape
 
@@ -134,6 +134,26 @@ def stored(result: Any, out: Any) -> Any:
         result = result._array
     out[...] = result
     return out
+
+
+def unless_integers(function: Any) -> Any:
+    """Return a decorator under which NumPy's own `function` runs on integers and booleans, which have no derivative."""
+
+    def decorate(made: Any) -> Any:
+        @functools.wraps(made)
+        def run(a: Any, *args: Any, out: Any = None, **settings: Any) -> Any:
+            if (
+                not isinstance(a, Tensor)
+                or a.dtype.kind not in "biu"
+                or any(isinstance(v, Tensor) and v._record is not None for v in (*args, *settings.values()))
+            ):
+                return stored(made(a, *args, **settings), out)
+            settings = {name: detached(value) for name, value in settings.items()}
+            return stored(wrapped(function(a._array, *map(detached, args), **settings)), out)
+
+        return run
+
+    return decorate
 
 
 def instead(made: Any, row: Any, *functions: Any) -> Any:

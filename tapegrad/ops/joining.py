@@ -8,7 +8,7 @@ import operator
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from .._array import is_array
+from .._array import is_array, to_host
 from .._op import composite, linear
 from .._tensor import OPS, Tensor, detached
 from ._algebra import along, constant, instead, operand, stored
@@ -268,6 +268,12 @@ composite(
 )
 
 
+def _on_host(places):
+    """Return places, which are constants, where they can be looked at."""
+    places = detached(places)
+    return to_host(places) if is_array(places) else places
+
+
 def _delete(arr, obj, axis=None):
     arr = operand(arr)
     if axis is None:
@@ -275,7 +281,7 @@ def _delete(arr, obj, axis=None):
     axis = normalize_axis_index(axis, arr.ndim)
     n = arr.shape[axis]
     left = np.zeros(n, bool)
-    left[np.delete(np.arange(n), detached(obj))] = True
+    left[np.delete(np.arange(n), _on_host(obj))] = True
     return arr[along(axis, constant(left, arr))]
 
 
@@ -303,7 +309,8 @@ def _insert(arr, obj, values, axis=None):
     n = arr.shape[axis]
     values = operand(values, arr)
     values = values if values.dtype == arr.dtype else values.astype(arr.dtype)
-    places = np.arange(*obj.indices(n)) if isinstance(obj, slice) else np.asarray(detached(obj))
+    obj = _on_host(obj)
+    places = np.arange(*obj.indices(n)) if isinstance(obj, slice) else np.asarray(obj)
     places = np.flatnonzero(places) if places.dtype == bool else places
     shape = list(arr.shape)
     if places.size == 1:
@@ -313,7 +320,7 @@ def _insert(arr, obj, values, axis=None):
         shape[axis] = values.shape[axis]
     else:
         shape[axis] = places.size
-    order = np.insert(np.arange(n), detached(obj), np.arange(n, n + shape[axis]))
+    order = np.insert(np.arange(n), obj, np.arange(n, n + shape[axis]))
     values = np.broadcast_to(values, tuple(shape))
     if places.size == 1:
         start = int(np.argmax(order >= n)) if shape[axis] else n

@@ -25,6 +25,7 @@ from ._algebra import (
     operand,
     spread,
     stored,
+    unless_integers,
 )
 from ._domains import anything, case, distinct, positive, real
 from .indexing import ungetitem
@@ -72,6 +73,11 @@ def refuse_integers(a, dtype):
         typed(a, dtype)
 
 
+def given(initial, where):
+    """Return those of the two settings that were given, as keywords: CuPy knows neither."""
+    return ({} if initial is None else {"initial": initial}) | ({} if where is True else {"where": where})
+
+
 # Sums and means
 
 # Methods of arrays are called rather than NumPy's functions, which look for a protocol first.
@@ -95,11 +101,14 @@ _add_up = linear(
 def _sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True):
     if dtype is out is initial is None and where is True:
         return _add_up(a, axis, None, None, keepdims) if keepdims or axis is not None else _add_up(a)
+    return _sum_of_some(a, axis, dtype, out=out, keepdims=keepdims, **given(initial, where))
+
+
+@unless_integers(np.sum)
+def _sum_of_some(a, axis, dtype, keepdims, initial=None, where=True):
     refuse_integers(a, dtype)
     result = _add_up(masked(a, where, 0), axis, dtype, None, keepdims)
-    if initial is not None:
-        result = typed(result + initial, result.dtype)
-    return stored(result, out)
+    return result if initial is None else typed(result + initial, result.dtype)
 
 
 instead(_sum, _add_up, np.sum)
@@ -135,11 +144,16 @@ _mean_of_all = linear(
 def _mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     if dtype is out is None and where is True:
         return _mean_of_all(a, axis, None, None, keepdims) if keepdims or axis is not None else _mean_of_all(a)
+    return _mean_of_some(a, axis, dtype, out=out, keepdims=keepdims, **given(None, where))
+
+
+@unless_integers(np.mean)
+def _mean_of_some(a, axis, dtype, keepdims, where=True):
     refuse_integers(a, dtype)
     if where is True:
-        return stored(_mean_of_all(a, axis, dtype, None, keepdims), out)
+        return _mean_of_all(a, axis, dtype, None, keepdims)
     total, size = _sum_and_size(typed(a, dtype), axis, keepdims, where)
-    return stored(typed(total / size, np.dtype(dtype or a.dtype)), out)
+    return typed(total / size, np.dtype(dtype or a.dtype))
 
 
 instead(_mean, _mean_of_all, np.mean)
@@ -318,6 +332,7 @@ _multiply_up = general(
 )
 
 
+@unless_integers(np.prod)
 def _prod(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True):
     result = _multiply_up(masked(typed(a, dtype), where, 1), axis=axis, keepdims=keepdims)
     if initial is not None:
@@ -411,8 +426,9 @@ def _accepting_out(row, *functions):
     def run(a, axis=None, out=None, keepdims=False, initial=None, where=True):
         if out is initial is None and where is True:
             return row(a, axis, None, keepdims)
-        return stored(row(a, axis, None, keepdims, initial, where), out)
+        return of_some(a, axis, out=out, keepdims=keepdims, **given(initial, where))
 
+    of_some = unless_integers(functions[0])(row)
     return instead(run, row, *functions)
 
 
@@ -485,6 +501,7 @@ _variance = general(
 )
 
 
+@unless_integers(np.var)
 def _var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
     if correction is not None:
         if ddof != 0:
@@ -822,10 +839,11 @@ def _weighted_ranks(x, weights, q, n):
     return np.stack([np.minimum(np.sum(reached < p, axis=0), x.shape[0] - 1) for p in q.reshape(-1)])
 
 
-def _quantiles(percent, spoiled):
+def _quantiles(function, percent, spoiled):
     """Return np.quantile, or with `percent` np.percentile, or if not `spoiled` by nan their twins that ignore it."""
     words = ("Percentiles", "[0, 100]") if percent else ("Quantiles", "[0, 1]")
 
+    @unless_integers(function)
     def run(a, q, axis=None, out=None, overwrite_input=False, method="linear", keepdims=False, *, weights=None):
         a = operand(a, q)
         if a.dtype.kind == "c":
@@ -895,7 +913,7 @@ _WEIGHTED: dict[str, Any] = {"axis": 1, "method": "inverted_cdf", "weights": [1.
 for _function, _percent, _scale in ((np.quantile, False, 1), (np.percentile, True, 100)):
     composite(
         _function,
-        _quantiles(_percent, True),
+        _quantiles(_function, _percent, True),
         on=distinct,
         cases=[
             *_quantile_cases(_scale),
@@ -1027,6 +1045,7 @@ _variance_of_numbers = general(
 )
 
 
+@unless_integers(np.nanvar)
 def _nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
     a = masked(typed(a, dtype), where, np.nan)
     if mean is not None:
@@ -1050,8 +1069,8 @@ composite(np.nanstd, _nanstd, on=distinct, cases=NAN_VARIANCES)
 composite(
     np.nanmedian, _nanmedian, on=distinct, cases=[c for c in NAN_REDUCTIONS if c.on is None] + [case((5,), on=distinct)]
 )
-composite(np.nanquantile, _quantiles(False, False), on=distinct, cases=_quantile_cases(1))
-composite(np.nanpercentile, _quantiles(True, False), on=distinct, cases=_quantile_cases(100))
+composite(np.nanquantile, _quantiles(np.nanquantile, False, False), on=distinct, cases=_quantile_cases(1))
+composite(np.nanpercentile, _quantiles(np.nanpercentile, True, False), on=distinct, cases=_quantile_cases(100))
 
 
 # Differences and integrals
@@ -1227,6 +1246,7 @@ composite(
 )
 
 
+@unless_integers(np.trapezoid)
 def _trapezoid(y, x=None, dx=1.0, axis=-1):
     y = operand(y, x if isinstance(x, Tensor) else dx)
     axis = normalize_axis_index(axis, y.ndim)

@@ -12,7 +12,7 @@ from .._op import composite, linear, multilinear
 from .._op import constant as constants
 from .._tensor import Tensor, assign, detached, wrapped
 from ..errors import UnsupportedError
-from ._algebra import along, backwards, constant, count, instead, operand, unbroadcast
+from ._algebra import along, backwards, constant, count, instead, operand, unbroadcast, unless_integers
 from ._domains import anything, case, distinct, real
 from .indexing import ungetitem
 
@@ -540,6 +540,7 @@ def _widths(pad_width, ndim):
     return tuple(tuple(pair) for pair in _pairs(widths, ndim).tolist())
 
 
+@unless_integers(np.pad)
 def _pad(array, pad_width, mode="constant", **options):
     a = operand(array)
     widths = _widths(pad_width, a.ndim)

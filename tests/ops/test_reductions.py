@@ -618,3 +618,29 @@ def test_rules_run_without_warnings_on_ordinary_numbers():
         warnings.simplefilter("error")
         for function in (np.prod, np.std, np.median, np.max, np.nanvar, lambda x: np.sum(np.cumprod(x))):
             gradient(function, [0.5, 2.0, 3.0])
+
+
+@pytest.mark.parametrize("dtype", [bool, np.int32, np.int64])
+def test_integers_are_reduced_as_numpy_reduces_them(dtype):
+    x = np.array([[3, 1, 2], [5, 0, 1]]).astype(dtype)
+    mask = [True, False, True]
+    for function in (
+        lambda x: np.sum(x, axis=0, initial=2.5, where=mask),
+        lambda x: np.mean(x, where=mask),
+        lambda x: np.prod(x, initial=-1.5),
+        lambda x: np.max(x, axis=1, initial=1, where=mask),
+        lambda x: np.var(x, where=mask),
+        lambda x: np.median(x, axis=0),
+        lambda x: np.average(x, weights=x),
+        *([] if dtype is bool else [lambda x: np.quantile(x, 0.3), lambda x: np.nanpercentile(x, [30, 60], axis=1)]),
+    ):
+        expected = function(x)
+        got = function(tg.tensor(x))
+        assert got.dtype == expected.dtype
+        np.testing.assert_allclose(got.numpy(), expected)
+
+
+def test_tracked_weights_of_integers_have_gradients():
+    w = tg.tensor([1.0, 3.0], requires_grad=True)
+    np.average(tg.tensor([2, 6]), weights=w).backward()
+    np.testing.assert_allclose(w.grad.numpy(), [-0.75, 0.25])
