@@ -512,7 +512,7 @@ composite(
 def _piecewise(x: Any, condlist: Any, funclist: Any, *args: Any, **kw: Any) -> Any:
     x = operand(x)
     condlist = detached(condlist)
-    if np.isscalar(condlist) or (not isinstance(condlist[0], (list, np.ndarray, Tensor)) and x.ndim != 0):
+    if np.isscalar(condlist) or (x.ndim and not isinstance(condlist[0], list) and not np.ndim(condlist[0])):
         condlist = [condlist]
     conditions = [c if is_array(c) else np.asarray(c, bool) for c in map(detached, condlist)]
     if len(conditions) == len(funclist) - 1:
