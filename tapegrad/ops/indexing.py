@@ -407,7 +407,9 @@ def _put_along_axis(arr: Any, indices: Any, values: Any, axis: int | None) -> No
         arr[_along_axis(arr.shape, indices, axis)] = values
 
 
-composite(np.put_along_axis, _put_along_axis)
+_put_along_axis.op = assign.op
+OPS[np.put_along_axis] = _put_along_axis
+CLASSIFIED[np.put_along_axis] = ("linear", "")
 
 
 def _places(condition: Any, n: int, like: Any) -> Any:

@@ -378,6 +378,7 @@ einsum = multilinear(
         case((3,), (2,), before=("i,j",)),
         case((0, 3), (3, 2), before=("ij,jk->ik",)),
         case((2, 3), (2, 3), before=("ij,ij",), order="C", casting="safe"),
+        case((2, 3), (3, 4), before=("ij,jk",), dtype="complex128"),
     ],
 )
 
