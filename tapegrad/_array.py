@@ -152,7 +152,7 @@ def as_array(
         array = moved
     if isinstance(array, np.generic):
         return np.asarray(array)
-    return array.copy() if copy else array
+    return array.copy(order="K") if copy else array
 
 
 def broadcast_to(value: Any, shape: Shape) -> Any:

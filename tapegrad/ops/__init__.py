@@ -49,6 +49,7 @@ from . import (
     reductions,
     shapes,
     special,
+    statistics,
 )
 from . import composite as _composite_chapter  # noqa: F401
 from . import constant as _constant_chapter  # noqa: F401
@@ -83,5 +84,6 @@ __all__ = [
     "refused",
     "shapes",
     "special",
+    "statistics",
     "unary",
 ]
