@@ -49,7 +49,7 @@ class Framework:
 
     name = ""
     package = ""
-    np: SimpleNamespace
+    namespace: SimpleNamespace
 
     def __init__(self, device: str = "cpu", threads: int = 1) -> None:
         """Import the library and set it to `threads` threads."""
@@ -125,7 +125,7 @@ class Eager(Framework):
 
     def tracked(self, problem: Problem) -> tuple[Callable[[], Any], list[Any]]:
         """Return a function that computes the loss, and the parameters that it is computed from."""
-        namespace, loss = self.np, problem.loss
+        namespace, loss = self.namespace, problem.loss
         constants = [self.constant(a) for a in problem.constants]
         parameters = [self.tensor(a) for a in problem.parameters]
         return lambda: loss(namespace, *constants, *parameters), parameters
@@ -157,19 +157,18 @@ class Tapegrad(Eager):
 
         self.tapegrad, self.no_grad = tapegrad, tapegrad.no_grad
         self.library = _library(device)
-        neural = tapegrad if hasattr(tapegrad, "sigmoid") else tapegrad.ops.neural
 
         def attention(q: Any, k: Any, v: Any) -> Any:
-            return neural.softmax(q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])) @ v
+            return tapegrad.softmax(q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])) @ v
 
-        self.np = _namespace(
+        self.namespace = _namespace(
             np,
             dot=np.dot,
-            sigmoid=neural.sigmoid,
-            relu=neural.relu,
-            gelu=lambda x: neural.gelu(x, approximate="tanh"),
-            cross_entropy=neural.cross_entropy,
-            layer_norm=lambda x, w, b: neural.layer_norm(x, w, b),
+            sigmoid=tapegrad.sigmoid,
+            relu=tapegrad.relu,
+            gelu=lambda x: tapegrad.gelu(x, approximate="tanh"),
+            cross_entropy=tapegrad.cross_entropy,
+            layer_norm=tapegrad.layer_norm,
             linear=lambda x, w, b: x @ w + b,
             attention=attention,
         )
@@ -206,7 +205,7 @@ class Torch(Eager):
             return functional.scaled_dot_product_attention(q, k, v)
 
         self.device = device
-        self.np = _namespace(
+        self.namespace = _namespace(
             torch,
             dot=torch.dot,
             sigmoid=torch.sigmoid,
@@ -255,7 +254,7 @@ class Autograd(Framework):
             c = x - anp.mean(x, axis=-1, keepdims=True)
             return c / anp.sqrt(anp.mean(c * c, axis=-1, keepdims=True) + 1e-5) * w + b
 
-        self.np = _namespace(
+        self.namespace = _namespace(
             anp,
             dot=anp.dot,
             sigmoid=lambda x: 1 / (1 + anp.exp(-x)),
@@ -268,7 +267,7 @@ class Autograd(Framework):
         )
 
     def prepare(self, problem: Problem) -> Step:
-        namespace, loss, rate, constants = self.np, problem.loss, problem.rate, problem.constants
+        namespace, loss, rate, constants = self.namespace, problem.loss, problem.rate, problem.constants
         parameters = [np.array(a)[()] for a in problem.parameters]
         gradients = self.grad(lambda parameters: loss(namespace, *constants, *parameters))
 
@@ -297,7 +296,7 @@ class MyGrad(Framework):
             c = x - mygrad.mean(x, axis=-1, keepdims=True)
             return c / mygrad.sqrt(mygrad.mean(c * c, axis=-1, keepdims=True) + 1e-5) * w + b
 
-        self.np = _namespace(
+        self.namespace = _namespace(
             mygrad,
             dot=mygrad.matmul,
             sigmoid=sigmoid,
@@ -310,12 +309,12 @@ class MyGrad(Framework):
         )
 
     def prepare(self, problem: Problem) -> Step:
-        namespace, loss, rate, constants = self.np, problem.loss, problem.rate, problem.constants
+        namespace, loss, rate, constants = self.namespace, problem.loss, problem.rate, problem.constants
         parameters = [self.tensor(a) for a in problem.parameters]
 
         def step() -> Sequence[Any]:
             loss(namespace, *constants, *parameters).backward()
-            grads = [p.grad for p in parameters]
+            grads: list[Any] = [p.grad for p in parameters]
             if rate is not None:
                 for p, g in zip(parameters, grads, strict=True):
                     p.data -= rate * g
@@ -343,7 +342,7 @@ class Jax(Framework):
         def layer_norm(x: Any, w: Any, b: Any) -> Any:
             return nn.standardize(x, epsilon=1e-5) * w + b
 
-        self.np = _namespace(
+        self.namespace = _namespace(
             jax.numpy,
             dot=jax.numpy.dot,
             sigmoid=nn.sigmoid,
@@ -356,7 +355,7 @@ class Jax(Framework):
         )
 
     def prepare(self, problem: Problem) -> Step:
-        namespace, loss, rate = self.np, problem.loss, problem.rate
+        namespace, loss, rate = self.namespace, problem.loss, problem.rate
         constants = [self.jax.numpy.asarray(a) for a in problem.constants]
         parameters = [self.jax.numpy.asarray(a) for a in problem.parameters]
         gradients = self.jax.grad(lambda parameters: loss(namespace, *constants, *parameters))

@@ -48,7 +48,7 @@ def numerical(problem):
     step = 1e-6
 
     def loss():
-        return float(problem.loss(tapegrad.np, *constants, *parameters))
+        return float(problem.loss(tapegrad.namespace, *constants, *parameters))
 
     found = []
     for p in parameters:
@@ -77,7 +77,7 @@ def test_hand_written_gradients_are_derivatives(workload):
 def test_hand_written_losses_are_the_losses(workload):
     problem = workload.tiny()
     loss, _ = problem.hand(np, *problem.constants, *problem.parameters)
-    expected = problem.loss(frameworks.Tapegrad().np, *problem.constants, *problem.parameters)
+    expected = problem.loss(frameworks.Tapegrad().namespace, *problem.constants, *problem.parameters)
     np.testing.assert_allclose(loss, expected, rtol=1e-12 if loss.dtype == np.float64 else 1e-5)
 
 
