@@ -81,7 +81,15 @@ def main(arguments: list[str] | None = None) -> int:
         options.repeat, options.least, options.tiny, options.threads, options.device, progress=_progress()
     )
     limit_blas(options.threads)
-    libraries = [frameworks.FRAMEWORKS[name](options.device, options.threads) for name in names]
+    libraries = []
+    for name in list(names):
+        try:
+            libraries.append(frameworks.FRAMEWORKS[name](options.device, options.threads))
+        except (ImportError, RuntimeError) as error:
+            print(f"{name} is left out: {error}", file=sys.stderr)
+            names.remove(name)
+    if not libraries:
+        command.error(f"no library can run on --device {options.device}")
     gc.collect()
     gc.freeze()  # a collection during one library's sample shall not walk through the modules of all others
     rows: list[Row] = []

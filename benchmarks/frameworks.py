@@ -71,8 +71,18 @@ def _namespace(module: Any, **functions: Any) -> SimpleNamespace:
 
 
 def _library(device: str) -> Any:
-    """Return numpy, or for a CUDA device cupy."""
-    return np if device == "cpu" else importlib.import_module("cupy")
+    """Return numpy, or for a CUDA device cupy.
+
+    Raises
+    ------
+    ImportError, RuntimeError
+        If cupy is not installed, or finds no device.
+    """
+    if device == "cpu":
+        return np
+    cupy = importlib.import_module("cupy")
+    cupy.cuda.runtime.getDeviceCount()
+    return cupy
 
 
 def _wait(library: Any) -> None:
@@ -195,6 +205,8 @@ class Torch(Eager):
         import torch
         from torch.nn import functional
 
+        if device != "cpu" and not torch.cuda.is_available():
+            raise RuntimeError("this PyTorch finds no CUDA device")
         torch.set_num_threads(threads)
         self.torch, self.no_grad = torch, torch.no_grad
 

@@ -242,6 +242,23 @@ def test_the_list_and_mistaken_names(capsys):
         assert message in capsys.readouterr().err
 
 
+def test_libraries_that_cannot_run_are_left_out(capsys, monkeypatch):
+    class Absent(frameworks.Framework):
+        def __init__(self, device, threads):
+            raise RuntimeError("no device")
+
+    monkeypatch.setattr(command, "set_threads", lambda threads: None)
+    monkeypatch.setattr(command, "limit_blas", lambda threads: None)
+    monkeypatch.setitem(frameworks.FRAMEWORKS, "hand", Absent)
+    monkeypatch.setitem(frameworks.FRAMEWORKS, "tapegrad", Absent)
+    Absent.package = "numpy"
+    with pytest.raises(SystemExit):
+        command.main(["--libraries", "tapegrad,hand"])
+    error = capsys.readouterr().err
+    assert "hand is left out: no device" in error
+    assert "no library can run on --device cpu" in error
+
+
 @pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system does not tell a process's memory")
 @pytest.mark.parametrize("workload", processes.WORKLOADS, ids=lambda w: w.name)
 def test_workloads_with_processes_of_their_own(workload):
