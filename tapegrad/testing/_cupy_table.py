@@ -1,4 +1,4 @@
-"""What CuPy 14.2.0 has of NumPy, read from its wheel: signatures of functions and methods, loops of ufuncs.
+"""What CuPy 14.2.0 has of NumPy, read from its wheel: signatures, methods, loops of ufuncs.
 
 Written by `pytest tests/testing/test_cupy_table.py --rewrite`, which also checks it; not edited by hand.
 """
@@ -100,6 +100,7 @@ fft.rfft2(a, s=None, axes=(-2, -1), norm=None)
 fft.rfftfreq(n, d=1.0)
 fft.rfftn(a, s=None, axes=None, norm=None)
 fill_diagonal(a, val, wrap=False)
+fix(x, out=None, dtype=None)
 flatnonzero(a)
 flip(a, axis=None)
 fliplr(a)
@@ -114,6 +115,7 @@ histogram2d(x, y, bins=10, range=None, weights=None, density=None)
 histogramdd(sample, bins=10, range=None, weights=None, density=False)
 hsplit(ary, indices_or_sections)
 hstack(tup, *, dtype=None, casting='same_kind')
+i0(x, out=None, dtype=None)
 identity(n, dtype=float)
 imag(val)
 indices(dimensions, dtype=int)
@@ -229,6 +231,7 @@ setdiff1d(ar1, ar2, assume_unique=False)
 setxor1d(ar1, ar2, assume_unique=False)
 shape(a)
 shares_memory(a, b, max_work=None)
+sinc(x, out=None, dtype=None)
 size(a, axis=None)
 sort(a, axis=-1, kind=None)
 sort_complex(a)

@@ -477,8 +477,15 @@ def _has_ufunc(name: str) -> bool:
 
 
 @functools.cache
-def _loop_exists(name: str, dtypes: tuple[np.dtype[Any], ...]) -> bool:
-    return any(all(map(np.can_cast, dtypes, loop)) for loop in _loops()[name])
+def _loop_exists(name: str, kinds: tuple[Any, ...]) -> bool:
+    """Return whether CuPy has a loop for operands of these dtypes, or types of Python numbers, which adapt."""
+    return any(all(map(_takes, loop, kinds)) for loop in _loops()[name])
+
+
+def _takes(dtype: str, kind: Any) -> bool:
+    if isinstance(kind, np.dtype):
+        return np.can_cast(kind, dtype)
+    return np.dtype(dtype).kind in {bool: "biufc", int: "iufc", float: "fc", complex: "c"}[kind]
 
 
 def _call_ufunc(ufunc: Any, inputs: Sequence[Any], keywords: dict[str, Any]) -> Any:
@@ -495,8 +502,7 @@ def _call_ufunc(ufunc: Any, inputs: Sequence[Any], keywords: dict[str, Any]) -> 
             raise TypeError(f"Unsupported type {type(out)}")
         keywords = keywords | {"out": out._host}
     if ufunc.signature is None:
-        common = np.result_type(*hosts[: ufunc.nin])
-        known = tuple(common if isinstance(x, (bool, int, float, complex)) else x.dtype for x in hosts[: ufunc.nin])
+        known = tuple(x.dtype if isinstance(x, (np.ndarray, np.generic)) else type(x) for x in hosts[: ufunc.nin])
         if not _loop_exists(name, known):
             raise TypeError(f"Wrong type {known} of arguments for cupy_{name}")
     elif not all(isinstance(x, np.ndarray) for x in hosts):
@@ -576,7 +582,7 @@ def _argument(function: str, name: str, value: Any, sources: list[StrictArray]) 
     ):
         inner = "a" if name in _SEQUENCES else ""
         return type(value)(_argument(function, inner, entry, sources) for entry in value)
-    if function in _CREATION:
+    if function in _CREATION or function in _ANSWERS:
         return value
     if isinstance(value, np.ndarray):
         if name not in _FROM_HOST:

@@ -9,7 +9,7 @@ import functools
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -74,7 +74,7 @@ class Entry:
     def __str__(self) -> str:
         """Return an identifier that reads well: `sum/2x3/axis=1`."""
         parts = [_shape(entry) for entry in self.case.shapes]
-        parts = [str(value) for value in self.case.before if not isinstance(value, np.ndarray)] + parts
+        parts = [_short(value) for value in self.case.before] + parts
         parts += [_short(value) for value in self.case.args]
         parts += [f"{name}={_short(value)}" for name, value in self.case.settings.items()]
         return "/".join([self.op.name, *parts])
@@ -199,7 +199,7 @@ class Sample:
         With `moving`, inputs from a domain of Hermitian matrices stay Hermitian wherever `xs` move: what derivatives
         by one triangle alone are is a matter of convention, and theirs is that both triangles move together.
         """
-        example = self.entry.case
+        example = self.entry.case if host else self.on_device
         given: list[Any] = list(self.arrays) if host else [strict.asarray(a) for a in self.arrays]
         for i, x in zip(self.places, xs, strict=True):
             given[i] = _hermitian_part(x) if i in self.hermitian and moving else x
@@ -213,6 +213,13 @@ class Sample:
         function = function or self.entry.op.public
         return function(*example.before, *map(fill, self.inputs), *example.args, **example.settings)
 
+    @functools.cached_property
+    def on_device(self) -> Case:
+        """The case with the arrays among its settings on the stand-in."""
+        example = self.entry.case
+        settings = {name: _to_standin(value) for name, value in example.settings.items()}
+        return replace(example, before=_to_standin(example.before), args=_to_standin(example.args), settings=settings)
+
     def subject(self, host: bool = True) -> Subject:
         """Return this sample as a subject of checks, on NumPy or on the stand-in."""
 
@@ -221,7 +228,14 @@ class Sample:
             return [y for y in results if hasattr(y, "dtype") and differentiable(y.dtype)]
 
         xs = [_read_only(x) if host else strict.asarray(x) for x in self.xs]
-        return Subject(str(self.entry), call, xs, np.random.default_rng(1))
+        dtypes = ", ".join(str(a.dtype) for a in self.arrays)
+        return Subject(f"{self.entry} ({dtypes})", call, xs, np.random.default_rng(1))
+
+
+def _to_standin(value: Any) -> Any:
+    if isinstance(value, np.ndarray):
+        return strict.asarray(value)
+    return type(value)(_to_standin(entry) for entry in value) if type(value) in (list, tuple) else value
 
 
 def _hermitian_part(x: Any) -> Any:

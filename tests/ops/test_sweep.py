@@ -25,17 +25,17 @@ def test_forward(entry):
 
 
 @each
-@pytest.mark.parametrize("dtypes", ["d", "D"])
-def test_first_order(entry, dtypes):
-    if dtypes == "d" or _sweep.accepts(entry, dtypes):
-        _sweep.first(entry, dtypes)
+def test_first_order(entry):
+    for dtypes in "dD":
+        if dtypes == "d" or _sweep.accepts(entry, dtypes):
+            _sweep.first(entry, dtypes)
 
 
 @each
-@pytest.mark.parametrize("dtypes", ["d", "D"])
-def test_second_order(entry, dtypes):
-    if dtypes == "d" or _sweep.accepts(entry, dtypes):
-        _sweep.second(entry, dtypes)
+def test_second_order(entry):
+    for dtypes in "dD":
+        if dtypes == "d" or _sweep.accepts(entry, dtypes):
+            _sweep.second(entry, dtypes)
 
 
 @each
@@ -52,17 +52,20 @@ def test_layouts(entry):
 
 
 @each
-def test_standin(entry):
+def test_standin(entry, deep):
     for dtypes in "dfD":
-        if (dtypes == "d" or _sweep.accepts(entry, dtypes)) and _sweep.on_standin(entry, dtypes) and dtypes != "f":
+        taken = (dtypes == "d" or _sweep.accepts(entry, dtypes)) and _sweep.on_standin(entry, dtypes)
+        if taken and (dtypes == "d" or deep):
             _sweep.second_on_standin(entry, dtypes)
 
 
 def test_kept(rewrite):
-    found = [_sweep.kept(op) for op in sorted(_sweep.ops(), key=lambda op: op.name) if _sweep.cases_of(op)]
+    found = {op.name: _sweep.kept(op) for op in _sweep.ops() if _sweep.cases_of(op)}
     if rewrite:
-        KEPT.write_text("\n".join(found) + "\n")
-    assert KEPT.read_text().splitlines() == found
+        KEPT.write_text("\n".join(found[name] for name in sorted(found)) + "\n")
+    # An older NumPy lacks some functions, and the list holds them all.
+    listed = [line for line in KEPT.read_text().splitlines() if line.partition("/")[0] in found]
+    assert listed == [found[name] for name in sorted(found)]
 
 
 ELEMENTWISE = [op for op in _sweep.ops() if op.kind in ("unary", "binary") and not _sweep.needs_settings(op)]

@@ -74,7 +74,11 @@ def functions():
             function = getattr(theirs, name, None)
             if name.startswith("_") or FOREIGN.match(name) or not callable(function) or inspect.isclass(function):
                 continue
-            if isinstance(function, cupy.ufunc) or function is getattr(module, name):
+            if function is getattr(module, name):
+                continue
+            if isinstance(function, cupy.ufunc):
+                if not isinstance(getattr(module, name), np.ufunc):
+                    yield f"{prefix}{name}(x, out=None, dtype=None)"
                 continue
             try:
                 yield prefix + name + _signature(function)
