@@ -9,7 +9,7 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
 from .._array import is_array, to_host
-from .._op import composite, linear
+from .._op import CLASSIFIED, composite, linear
 from .._tensor import OPS, Tensor, detached
 from ._algebra import along, constant, instead, operand, stored
 from ._domains import anything, case
@@ -118,7 +118,9 @@ def _as_column(x):
 
 MIXED = [case([(2, 3), (2, 3)]), case([(3,), (3,)]), case([(), ()]), case([(2, 1), (2, 1), (2, 1)])]
 TYPED = [*MIXED, case([(3,), (3,)], dtype="complex128", casting="unsafe")]
-composite(np.vstack, _after(np.atleast_2d, lambda xs: 0), on=anything, cases=[*TYPED, case([(2, 3), (3,)])])
+_vstack = composite(np.vstack, _after(np.atleast_2d, lambda xs: 0), on=anything, cases=[*TYPED, case([(2, 3), (3,)])])
+if hasattr(np, "row_stack"):  # a deprecated alias
+    OPS[np.vstack], CLASSIFIED[np.vstack] = _vstack, ("composite", "")
 composite(
     np.hstack,
     _after(np.atleast_1d, lambda xs: 0 if xs and xs[0].ndim == 1 else 1),

@@ -8,12 +8,13 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .._array import is_array, to_host, zeros
-from .._op import composite, linear, multilinear
+from .._op import CLASSIFIED, composite, linear
 from .._op import constant as constants
-from .._tensor import Tensor, assign, detached, wrapped
+from .._tensor import OPS, Tensor, assign, detached, wrapped
 from ..errors import UnsupportedError
 from ._algebra import along, backwards, constant, count, instead, operand, unbroadcast, unless_integers
 from ._domains import anything, case, distinct, real
+from .indexing import assign as assign_row
 from .indexing import ungetitem
 
 MATRICES = [case((2, 3)), case((3, 2, 3)), case((2, 0))]
@@ -115,7 +116,7 @@ def inverse(axes):
     return tuple(sorted(range(len(axes)), key=axes.__getitem__))
 
 
-_reversed_axes = multilinear(lambda x: x.T, lambda g: g.T, name="reversed axes", on=anything, cases=MATRICES)
+_reversed_axes = linear(lambda x: x.T, lambda g: g.T, name="reversed axes", on=anything, cases=MATRICES)
 
 _permuted = linear(
     lambda x, axes: x.transpose(axes),
@@ -134,7 +135,7 @@ def _transpose(a, axes=None):
 
 instead(_transpose, _permuted, np.transpose)
 
-multilinear(np.matrix_transpose, lambda g: g.swapaxes(-1, -2), on=anything, cases=MATRICES)
+linear(np.matrix_transpose, lambda g: g.swapaxes(-1, -2), on=anything, cases=MATRICES)
 linear(
     np.swapaxes,
     lambda g, axis1, axis2: g.swapaxes(axis1, axis2),
@@ -181,8 +182,8 @@ FLIPS = [
     case((0,)),
 ]
 linear(np.flip, lambda g, axis=None: np.flip(g, axis), on=anything, cases=FLIPS)
-multilinear(np.fliplr, lambda g: np.fliplr(g), on=anything, cases=MATRICES)
-multilinear(np.flipud, lambda g: np.flipud(g), on=anything, cases=[*MATRICES, case((3,))])
+linear(np.fliplr, lambda g: np.fliplr(g), on=anything, cases=MATRICES)
+linear(np.flipud, lambda g: np.flipud(g), on=anything, cases=[*MATRICES, case((3,))])
 linear(
     np.rot90,
     lambda g, k=1, axes=(0, 1): np.rot90(g, -k, axes),
@@ -732,4 +733,32 @@ def _copyto(dst, src, casting="same_kind", where=True):
     assign(dst, src, ..., where)
 
 
-composite(np.copyto, _copyto)
+# It writes in place and has no value to sweep: its rule is that of assignment.
+_copyto.op = assign_row.op
+OPS[np.copyto] = _copyto
+CLASSIFIED[np.copyto] = ("linear", "")
+
+
+def _meshgrid(*xi, copy=True, sparse=False, indexing="xy"):
+    if indexing not in ("xy", "ij"):
+        np.meshgrid(indexing=indexing)  # NumPy's own complaint
+    n = len(xi)
+    first, second = (1, 0) if indexing == "xy" and n > 1 else (0, 1)
+    places = [first, second, *range(2, n)][:n]
+    columns = [np.reshape(operand(x), (1,) * i + (-1,) + (1,) * (n - 1 - i)) for x, i in zip(xi, places, strict=True)]
+    return tuple(columns) if sparse else np.broadcast_arrays(*columns)
+
+
+composite(
+    np.meshgrid,
+    _meshgrid,
+    on=anything,
+    cases=[
+        case((3,), (2,)),
+        case((3,)),
+        case((), (2,)),
+        case((3,), (2,), (4,), indexing="ij"),
+        case((3,), (2,), (4,), sparse=True, copy=False),
+        case((0,), (2,)),
+    ],
+)
