@@ -5,6 +5,7 @@ A row of `tapegrad.ops` says `on=` and `cases=`; this turns them into samples, a
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import warnings
 import zlib
@@ -21,6 +22,7 @@ from .._op import CLASSIFIED, RULES, Op
 from .._tape import Record, differentiable
 from .._tensor import OPS, Tensor, tensor
 from .._tree import leaves
+from ..ops import special
 from ..ops._domains import ONE, PAIRS, Case, Domain, anything, case
 from ._checks import GradientError, Subject, check_gradients, compare, first_order, second_order
 from ._numerical import Estimate
@@ -87,7 +89,10 @@ class Entry:
 
 
 def ops() -> list[Op]:
-    """Return everything that is swept: the package's rows, and the methods of ufuncs that chapters derive from them."""
+    """Return everything that is swept: the package's rows, those for SciPy where it is installed, methods of ufuncs."""
+    with contextlib.suppress(ImportError):
+        import scipy.special  # noqa: F401 - its rows appear once it has been imported
+    special.register()
     return [*(op for op in RULES.values() if op.trusted and _is_ours(op.public)), *_ufunc_methods()]
 
 
