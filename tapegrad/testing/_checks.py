@@ -346,15 +346,14 @@ def shares(a: Any, b: Any) -> bool:
     return kind is type(b) and bool(a.size and b.size) and bool(library(a).may_share_memory(a, b))
 
 
-def tangents_fit(subject: Subject, ts: Sequence[Any]) -> list[Any]:
-    """Return the tangents of the results after checking that they have the shapes, dtypes and device of the results."""
-    pushed = subject.push(ts)
-    for i, (y, t) in enumerate(zip(subject.outputs, pushed, strict=True)):
-        facts = (("shape", t.shape, y.shape), ("dtype", t.dtype, y.dtype), ("device", device_of(t), device_of(y)))
+def fitting(what: str, found: Sequence[Any], like: Sequence[Any]) -> Sequence[Any]:
+    """Return derivatives after checking that they have the shapes, dtypes and devices of what they belong to."""
+    for i, (h, x) in enumerate(zip(found, like, strict=True)):
+        facts = (("shape", h.shape, x.shape), ("dtype", h.dtype, x.dtype), ("device", device_of(h), device_of(x)))
         for fact, got, expected in facts:
             if got != expected:
-                raise GradientError(f"the tangent of {subject.name}, result {i}, has {fact} {got}, expected {expected}")
-    return pushed
+                raise GradientError(f"{what} {i} has {fact} {got}, expected {expected}")
+    return found
 
 
 def second_order(
@@ -429,10 +428,21 @@ def check_vjp(function: Callable[..., Any], *args: Any, name: str | None = None,
     """
     point = subject(function, args, name, seed)
     gs = point.cotangents()
-    pulled = point.pull(gs)
-    vjp_against(point, columns(point.doubled()), gs, pulled)
+    _reverse(point, columns(point.doubled()), gs)
+
+
+def _reverse(point: Subject, found: Sequence[Column], gs: Sequence[Any]) -> Sequence[Any]:
+    pulled = fitting(f"the cotangent from {point.name} for input", point.pull(gs), point.xs)
+    vjp_against(point, found, gs, pulled)
     linear(point, gs, pulled)
     mannered(point, gs)
+    return pulled
+
+
+def _forward(point: Subject, found: Sequence[Column], ts: Sequence[Any]) -> Sequence[Any]:
+    pushed = fitting(f"the tangent from {point.name} for result", point.push(ts), point.outputs)
+    jvp_against(point, found, ts, pushed)
+    return pushed
 
 
 def check_jvp(function: Callable[..., Any], *args: Any, name: str | None = None, seed: int = 0) -> None:
@@ -447,8 +457,7 @@ def check_jvp(function: Callable[..., Any], *args: Any, name: str | None = None,
     >>> check_jvp(lambda x: np.exp(-x * x), np.linspace(-1, 1, 5))
     """
     point = subject(function, args, name, seed)
-    ts = point.like(point.xs)
-    jvp_against(point, columns(point.doubled()), ts, tangents_fit(point, ts))
+    _forward(point, columns(point.doubled()), point.like(point.xs))
 
 
 def check_gradients(
@@ -506,15 +515,8 @@ def first_order(point: Subject, modes: Sequence[str] = _MODES, found: Sequence[C
     """Check first derivatives and manners of a subject, and return the numerical columns."""
     gs, ts = point.cotangents(), point.like(point.xs)
     found = columns(point.doubled()) if found is None else found
-    pulled = pushed = None
-    if "reverse" in modes:
-        pulled = point.pull(gs)
-        vjp_against(point, found, gs, pulled)
-        linear(point, gs, pulled)
-        mannered(point, gs)
-    if "forward" in modes:
-        pushed = tangents_fit(point, ts)
-        jvp_against(point, found, ts, pushed)
+    pulled = _reverse(point, found, gs) if "reverse" in modes else None
+    pushed = _forward(point, found, ts) if "forward" in modes else None
     if pulled is not None and pushed is not None:
         paired(point, gs, pulled, ts, pushed)
     return list(found)

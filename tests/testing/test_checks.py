@@ -139,6 +139,15 @@ def test_damage_in_place_is_caught(formula):
         check_vjp(faulty, X.copy())
 
 
+@pytest.mark.parametrize("mode", ["reverse", "forward"])
+def test_dtypes_that_leak_are_caught(mode):
+    leaking = op(np.sin, "general", lambda g, x: g * np.cos(x) * np.float64(1), inputs="x", name="faulty")
+    leaking.op.trusted, leaking.op.projects = True, False
+    check_gradients(leaking, X, modes=[mode])
+    with pytest.raises(GradientError, match="has dtype float64, expected float32"):
+        check_gradients(leaking, X.astype(np.float32), modes=["reverse"])
+
+
 def test_derivatives_of_a_result_that_a_rule_keeps_are_needed():
     def kept(x):
         return np.exp(tg.tensor(x.data)) if isinstance(x, tg.Tensor) else np.exp(x)
