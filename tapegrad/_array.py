@@ -158,6 +158,11 @@ def as_array(
     return array.copy(order="K") if copy else array
 
 
+def castable(dtype: Any, target: Any) -> bool:
+    """Return whether NumPy writes results of `dtype` into an array of dtype `target` without being told to."""
+    return np.can_cast(dtype, target, "same_kind")
+
+
 def broadcast_to(value: Any, shape: Shape) -> Any:
     """Return `value`, an array or a tensor, broadcast to `shape`."""
     return np.broadcast_to(value, shape)

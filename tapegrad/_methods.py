@@ -11,7 +11,7 @@ import numpy as np
 from ._array import device_of, to_host
 from ._op import recorder
 from ._tape import Leaf
-from ._tensor import OPS, Tensor, assign, detached, wrap
+from ._tensor import OPS, Tensor, assign, detached, wrap, wrapped
 from .errors import DtypeError
 from .typing import ArrayLike, DtypeLike
 
@@ -32,14 +32,7 @@ _BINARY = {
     "rshift": np.right_shift,
 }
 _UNARY = {"neg": np.negative, "pos": np.positive, "abs": np.absolute, "invert": np.invert}
-_COMPARISONS = {
-    "eq": np.equal,
-    "ne": np.not_equal,
-    "lt": np.less,
-    "le": np.less_equal,
-    "gt": np.greater,
-    "ge": np.greater_equal,
-}
+_COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 # Methods whose parameters after the tensor are those of NumPy's function.
 _SAME = (
     *("all", "any", "argmax", "argmin", "argpartition", "argsort", "choose", "clip", "compress", "conj", "conjugate"),
@@ -64,6 +57,13 @@ def _with_operator(function: Any, name: str) -> Callable[..., Any]:
     run = OPS[function]
     op = getattr(run, "op", None)
     return run if op is None or not hasattr(operator, name) else recorder(op, getattr(operator, name))
+
+
+def _comparison(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def method(self: Tensor, other: Any) -> Any:
+        return wrapped(compare(self._array, detached(other)))
+
+    return method
 
 
 def _reflected(run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -241,8 +241,8 @@ def attach() -> None:
             methods[f"__i{name}__"] = _in_place(run)
     for name, function in _UNARY.items():
         methods[f"__{name}__"] = _with_operator(function, name)
-    for name, function in _COMPARISONS.items():
-        methods[f"__{name}__"] = OPS[function]
+    for name in _COMPARISONS:
+        methods[f"__{name}__"] = _comparison(getattr(operator, name))
     methods["__getitem__"] = OPS["getitem"]
     methods |= {name: OPS[getattr(np, name)] for name in _SAME if getattr(np, name) in OPS}
     methods |= {"reshape": _reshape, "transpose": _transpose, "flatten": _flatten, "astype": _astype, "to": _to}

@@ -19,7 +19,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ._array import DOUBLE, LIBRARIES, as_array, broadcast_to, device_of, is_array, zeros
+from ._array import DOUBLE, LIBRARIES, as_array, broadcast_to, device_of, is_array, native, zeros
 from ._tape import (
     FORWARD_ONLY,
     MODE,
@@ -399,11 +399,15 @@ def _part(record: Record, i: int) -> Record:
 
 def _operand(value: Any) -> Any:
     """Return a constant operand as an array or Python number, or NotImplemented for what is neither."""
-    if type(value) in _NUMBERS or is_array(value):
+    if type(value) in _NUMBERS:
         return value
+    if type(value) in LIBRARIES:
+        return native(value)
+    if is_array(value):
+        return value if value.shape == () else as_array(value)
     if isinstance(value, (list, tuple, range)):
         return as_array(value)
-    return value.__array__() if hasattr(value, "__array__") else NotImplemented
+    return as_array(value.__array__()) if hasattr(value, "__array__") else NotImplemented
 
 
 def _explained(error: TypeError, op: Op, arrays: Sequence[Any]) -> TypeError:
@@ -490,11 +494,15 @@ def _binary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
             b, q = y._array, y._record
         else:
             b, q = (y._array, y._record) if isinstance(y, Tensor) else (_operand(y), None)
+        if a is NotImplemented or b is NotImplemented:
+            return NotImplemented
+        if exact:
+            # NumPy makes arrays of numbers here, with their own dtype.
+            a = as_array(a) if type(a) in _NUMBERS else a
+            b = as_array(b) if type(b) in _NUMBERS else b
         try:
             out = function(a, b)
         except TypeError as error:
-            if a is NotImplemented or b is NotImplemented:
-                return NotImplemented
             raise _explained(error, op, (a, b)) from None
         if p is None and q is None:
             return wrap(out) if isinstance(x, Tensor) or isinstance(y, Tensor) else out
@@ -643,8 +651,15 @@ def _settings(op: Op, rest: Sequence[Any], kwargs: dict[str, Any]) -> Sequence[A
             kwargs[name] = _setting(op, value)
     for value in rest:
         if isinstance(value, Tensor):
+            _refuse_positional_out(op.name, op.bound, rest)
             return [_setting(op, value) for value in rest]
     return rest
+
+
+def _refuse_positional_out(name: str, parameters: Sequence[str], args: Sequence[Any]) -> None:
+    """Raise UnsupportedError for a tensor that is given as `out` by position: it would be written unseen."""
+    if "out" in parameters[: len(args)] and isinstance(args[parameters.index("out")], Tensor):
+        raise UnsupportedError(f"{name} got a tensor as out by position; give it by keyword: out=tensor")
 
 
 def _setting(op: Op, value: Any) -> Any:
@@ -740,8 +755,17 @@ def _on_arrays(function: Callable[..., Any], finish: Callable[[Any], Any]) -> Ca
             return value._array
         return type(value)(bare(entry) for entry in value) if type(value) in (list, tuple) else value
 
+    @functools.cache
+    def parameters() -> tuple[str, ...]:
+        try:
+            return tuple(inspect.signature(function).parameters)
+        except (TypeError, ValueError):
+            return ()
+
     @functools.wraps(function, assigned=("__name__", "__doc__"), updated=())
     def run(*args: Any, **kwargs: Any) -> Any:
+        if len(args) > 2:
+            _refuse_positional_out(function.__name__, parameters(), args)
         return finish(function(*bare(args), **{name: bare(value) for name, value in kwargs.items()}))
 
     return run

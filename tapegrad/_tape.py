@@ -407,6 +407,8 @@ def replay(
 
 def projected(h: Any, target: tuple[Shape, Any], op: Op, k: int) -> Any:
     """Return a cotangent projected to `target`, shape and dtype, or say whose rule for which input made it wrong."""
+    if not hasattr(h, "shape"):
+        raise ShapeError(f"the rule of {op.name} for input {k} returned {type(h).__name__}, expected an array")
     try:
         return project(h, *target)
     except ShapeError as error:

@@ -37,7 +37,7 @@ class Tensor(NdarrayMethods):
     tensor([ 0.        , -0.13533528, -0.09957414])
     """
 
-    __slots__ = ("__weakref__", "_array", "_record")
+    __slots__ = ("__weakref__", "_array", "_frozen", "_record")
 
     _array: Array
     _record: Record | None
@@ -61,7 +61,7 @@ class Tensor(NdarrayMethods):
     def data(self, value: ArrayLike) -> None:
         if type(value) not in _array.LIBRARIES or value.dtype != self.dtype:
             value = as_array(detached(value), like=self._array)
-        if isinstance(self._record, Leaf) and (value.shape != self.shape or value.dtype != self.dtype):
+        if self.requires_grad and (value.shape != self.shape or value.dtype != self.dtype):
             raise ShapeError(
                 f"got data of shape {value.shape} and dtype {value.dtype}, expected {self.shape} and {self.dtype}; "
                 "make a new tensor to change them"
@@ -89,7 +89,14 @@ class Tensor(NdarrayMethods):
                 f"got dtype {self.dtype}, expected floating point or complex: only these have derivatives; "
                 "convert first, for instance with tapegrad.tensor(data, dtype=float, requires_grad=True)"
             )
-        self._record = Leaf(self.shape, self.dtype) if value else None
+        # A leaf that is switched off is remembered: history recorded from it, and its gradient, still belong to it.
+        known = getattr(self, "_frozen", None)
+        if not value:
+            self._frozen, self._record = self._record, None
+        elif known is not None and (known.shape, known.dtype) == (self.shape, self.dtype):
+            self._record = known
+        else:
+            self._record = Leaf(self.shape, self.dtype)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set `requires_grad` in place and return the tensor itself."""
@@ -306,13 +313,18 @@ def _ufunc_with_keywords(
     if own and ufunc.signature is None:
         raise UnsupportedError(f"{ufunc.__name__} of a tensor does not support the keyword {next(iter(own))}")
     if dtype is not None:
-        inputs = tuple(x.astype(dtype) if isinstance(x, Tensor) else x for x in inputs)
+        inputs = tuple(x.astype(dtype) if isinstance(x, Tensor) or is_array(x) else x for x in inputs)
     if out is None:
         if where is not True:
             raise UnsupportedError(
                 f"{ufunc.__name__} with where= and no out= leaves entries undefined; give out=, or use np.where"
             )
         return op(*inputs, **own)
+    if where is not True and len(out) == 1 and isinstance(out[0], Tensor):
+        # NumPy computes nothing where the mask is false, so there are no values and no derivatives there either.
+        mask = _array.broadcast_to(detached(where), out[0].shape)
+        assign(out[0], op(*[_array.broadcast_to(x, mask.shape)[mask] for x in inputs], **own), mask)
+        return out[0]
     if all(isinstance(target, Tensor) for target in out if target is not None):
         results = op(*inputs, **own)
         several = isinstance(results, tuple)
@@ -383,9 +395,9 @@ def commit(arrived: dict[Record, Any], protected: Any = None) -> None:
             if h.shape != leaf.shape or h.dtype != leaf.dtype:
                 h = project(h, leaf.shape, leaf.dtype)
             if isinstance(h, Tensor):
-                grad = h if leaf.grad is None else leaf.grad + h
+                grad = wrap(h._array.copy(), h._record) if leaf.grad is None else leaf.grad + h
             elif leaf.grad is not None:
-                grad = wrap(leaf.grad._array + h)
+                grad = wrap(leaf.grad._array + h, leaf.grad._record)
             elif id(h) in taken or getattr(h, "base", None) is not None:
                 grad = wrap(h.copy())
             else:
@@ -397,7 +409,12 @@ def commit(arrived: dict[Record, Any], protected: Any = None) -> None:
 
 
 def store(result: Tensor, target: Tensor, where: Any = True) -> Tensor:
-    """Give `target` the value of a result of its shape, where `where` holds, and return it: the meaning of `out=`."""
+    """Give `target` the value of a result of its shape, where `where` holds, and return it: the meaning of `out=`.
+
+    Raises DtypeError where NumPy's "same_kind" rule forbids the conversion.
+    """
+    if not _array.castable(result.dtype, target.dtype):
+        raise DtypeError(f"got a result of dtype {result.dtype} for an out of dtype {target.dtype}; convert it first")
     assign(target, result, ..., where)
     return target
 
@@ -421,6 +438,11 @@ def assign(target: Tensor, value: ArrayLike, index: Any, where: Any = True) -> N
     if isinstance(value, Tensor) and value.requires_grad and not differentiable(target.dtype):
         raise DtypeError(f"got a tracked value for a tensor of dtype {target.dtype}, where its gradient would be lost")
     record = target._record
+    if not mode.recording and target.requires_grad and record is not None and record.op and not record.released:
+        raise LostGradientError(
+            "got assignment under no_grad to a result whose history is alive, which would cut it off unseen; "
+            "assign to a detached copy (t.detach().copy()), or with recording on"
+        )
     result = OPS["assign"](target, value, index)
     target._array = result._array
     if not isinstance(record, Leaf):

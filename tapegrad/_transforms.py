@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from ._array import DIFFERENTIABLE, zeros
 from ._op import unary
 from ._tape import FORWARD_ONLY, LEAF, MODE, Dual, Level, Mode, ModeContext, Record, differentiable, root
-from ._tensor import Tensor, as_tensor, run_replay, seed_for, wrap
+from ._tensor import Tensor, as_tensor, detached, run_replay, seed_for, wrap
 from ._tree import leaves, map_leaves, unflatten
 from .errors import DtypeError, HistoryError, ShapeError
 from .ops._domains import anything
@@ -49,6 +49,11 @@ def _fresh(tensor: Tensor) -> Tensor:
             start.tangents = linked.tangents
         linked = start
     return wrap(tensor._array, linked)
+
+
+def _handed_over(tree: Any) -> Any:
+    """Return `tree` in containers and tensors of its own: the function may change them, or assign to them."""
+    return map_leaves(lambda leaf: wrap(leaf._array, leaf._record), tree)
 
 
 def _outside(tensor: Any, keep: bool) -> Any:
@@ -90,13 +95,20 @@ def _selected(args: tuple[Any, ...], argnums: int | Sequence[int]) -> tuple[list
     return [number % len(args) for number in numbers], isinstance(argnums, int)
 
 
-def _user(cotangent: Any, like: Tensor, keep: bool) -> Tensor:
-    """Return an arrived cotangent as users see it: a tensor, conjugated where complex, zeros where none arrived."""
+def _user(cotangent: Any, like: Tensor, keep: bool, taken: set[int]) -> Tensor:
+    """Return an arrived cotangent as users see it: conjugated where complex, zeros where none arrived, never shared.
+
+    `taken` holds the identities of arrays that the result must not share: the seeds', and those given out already.
+    """
     if cotangent is None:
         return wrap(zeros(like.shape, like.dtype, like.data))
     if like.dtype.kind == "c":
         cotangent = cotangent.conj()
-    return _outside(cotangent, keep) if isinstance(cotangent, Tensor) else wrap(cotangent)
+    found = cast(Tensor, _outside(cotangent, keep)) if isinstance(cotangent, Tensor) else wrap(cotangent)
+    if id(found._array) in taken or getattr(found._array, "base", None) is not None:
+        found = wrap(found._array.copy(), found._record)
+    taken.add(id(found._array))
+    return found
 
 
 def value_and_grad(
@@ -129,23 +141,25 @@ def value_and_grad(
     def run(*args: Any, **kwargs: Any) -> Any:
         numbers, single = _selected(args, argnums)
         inputs = [map_leaves(lambda leaf: _fresh(_input(leaf, "an argument")), args[number]) for number in numbers]
+        roots = [leaf for tree in inputs for leaf in leaves(tree)]
+        records = [root._record for root in roots]
         called = list(args)
         for number, tree in zip(numbers, inputs, strict=True):
-            called[number] = tree
+            called[number] = _handed_over(tree)
         outer = MODE.get() or Mode()
         with ModeContext(recording=True):
             result = function(*called, **kwargs)
         value, aux = result if has_aux else (result, None)
         if not isinstance(value, Tensor):
             value = as_tensor(value)
-        roots = [leaf for tree in inputs for leaf in leaves(tree)]
-        records = [root._record for root in roots]
         record = value._record
         keep = record is not None and outer.recording and _reaches_beyond([record], set(records))
         seed = seed_for(value, None)
         arrived = run_replay([(record, seed)], records, keep, keep) if record is not None else {}
+        taken = {id(detached(seed))}
         grads = [
-            unflatten(tree, [_user(arrived.get(leaf._record), leaf, keep) for leaf in leaves(tree)]) for tree in inputs
+            unflatten(tree, [_user(arrived.get(leaf._record), leaf, keep, taken) for leaf in leaves(tree)])
+            for tree in inputs
         ]
         value = _outside(value, keep)
         if has_aux:
@@ -195,7 +209,7 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any
     roots = leaves(inputs)
     outer = MODE.get() or Mode()
     with ModeContext(recording=True):
-        result = function(*inputs)
+        result = function(*_handed_over(inputs))
     outputs = [as_tensor(leaf) for leaf in leaves(result)]
     starts = [leaf._record for leaf in outputs if leaf._record is not None]
     keep = outer.recording and bool(roots) and _reaches_beyond(starts, {root._record for root in roots})
@@ -213,7 +227,10 @@ def vjp(function: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[[Any
             if leaf._record is not None and leaf.dtype.kind in DIFFERENTIABLE
         ]
         arrived = run_replay(seeds, [root._record for root in roots], True, create) if seeds else {}
-        found: tuple[Any, ...] = unflatten(inputs, [_user(arrived.get(root._record), root, create) for root in roots])
+        taken = {id(detached(g)) for _, g in seeds}
+        found: tuple[Any, ...] = unflatten(
+            inputs, [_user(arrived.get(root._record), root, create, taken) for root in roots]
+        )
         return found
 
     return map_leaves(lambda leaf: _outside(leaf, keep), result), pull
@@ -336,15 +353,5 @@ def gradients(
     for i, x in enumerate(ins):
         if x._record not in arrived and not allow_unused:
             raise HistoryError(f"input {i} was not used for the outputs; allow_unused=True gives None for it")
-    found = [_user(arrived[x._record], x, create_graph) if x._record in arrived else None for x in ins]
-    protected = {id(g) for _, g in seeds}
-    return tuple(
-        wrap(g._array.copy()) if g is not None and not create_graph and _shared(g, protected) else g for g in found
-    )
-
-
-def _shared(tensor: Tensor, taken: set[int]) -> bool:
-    """Return whether a gradient's memory is a view, or that of another gradient, and note it as taken."""
-    known = id(tensor._array) in taken or getattr(tensor._array, "base", None) is not None
-    taken.add(id(tensor._array))
-    return known
+    taken = {id(detached(g)) for _, g in seeds}
+    return tuple(_user(arrived[x._record], x, create_graph, taken) if x._record in arrived else None for x in ins)

@@ -496,3 +496,102 @@ def test_out_of_ufuncs_with_several_results():
     assert (fractions.tolist(), wholes.tolist()) == ([0.5, -0.25], [1.0, -2.0])
     np.sum(fractions).backward()
     assert x.grad.tolist() == [1.0, 1.0]
+
+
+# Faults that once were
+
+
+@pytest.mark.filterwarnings("ignore:the matrix subclass:PendingDeprecationWarning")
+def test_matrices_are_arrays_and_masked_or_object_operands_are_refused():
+    x = leaf([[1.0, 2.0], [3.0, 4.0]])
+    matrix = np.matrix([[1.0, 2.0], [3.0, 4.0]])
+    y = x * matrix
+    assert y.tolist() == [[1.0, 4.0], [9.0, 16.0]]
+    np.sum(y).backward()
+    assert type(x.grad.data) is np.ndarray
+    for other in (np.ma.array([1.0, 2.0], mask=[0, 1]), np.array([3, 4], object)):
+        with pytest.raises(DtypeError):
+            leaf([1.0, 2.0]) * other
+
+
+def test_masked_out_entries_of_ufuncs_have_no_value_and_no_derivative():
+    x = leaf([0.0, 1.0, 4.0])
+    out = np.log(x, out=tg.zeros(3), where=np.array([False, True, True]))
+    np.sum(out).backward()
+    assert x.grad.tolist() == [0.0, 1.0, 0.25]
+
+
+def test_create_graph_gives_every_leaf_a_gradient_of_its_own():
+    a, b = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    seed = np.ones(2)
+    (a + b).backward(seed, create_graph=True)
+    a.grad.data[0] = seed[1] = 9.0
+    assert b.grad.tolist() == [1.0, 1.0]
+
+
+def test_a_tensor_as_out_by_position_is_refused():
+    x, c = leaf([1.0, 2.0]), tg.tensor([3.0, 4.0])
+    y = np.sum(x * c)
+    for call in (lambda: np.round(np.array([9.4, 9.6]), 0, c), lambda: np.take(c, [0, 0], 0, c)):
+        with pytest.raises(UnsupportedError, match="out=tensor"):
+            call()
+    y.backward()
+    assert x.grad.tolist() == [3.0, 4.0]
+
+
+def test_freezing_keeps_gradient_and_history():
+    x = leaf([1.0, 2.0])
+    np.sum(x * x).backward()
+    y = np.sum(x * x)
+    x.requires_grad = False
+    assert x.grad is None
+    x.requires_grad = True
+    y.backward()
+    assert x.grad.tolist() == [4.0, 8.0]
+
+
+def test_a_later_backward_keeps_the_history_of_the_gradient():
+    x = leaf(3.0)
+    (x**3).backward(create_graph=True)
+    (x * 2).backward()
+    first = x.grad
+    x.grad = None
+    first.backward()
+    assert (first.item(), x.grad.item()) == (29.0, 18.0)
+
+
+def test_assignment_under_no_grad_to_recorded_results_is_refused():
+    y = leaf([1.0, 2.0]) * 2
+    with tg.no_grad(), pytest.raises(LostGradientError, match="detach"):
+        y[0] = 0.0
+    np.sum(y).backward()
+    with tg.no_grad():
+        y[0] = 0.0
+
+
+@pytest.mark.parametrize("product", [np.dot, np.outer, np.inner, np.vdot])
+def test_numbers_in_products_leave_the_gradient_its_dtype(product):
+    for dtype in (np.float32, np.float16):
+        x = leaf(np.ones((), dtype))
+        for f in (lambda x: product(x, 2.0), lambda x: product(2.0, x)):
+            assert tg.grad(lambda x: np.sum(f(x) ** 2))(x.detach()).dtype == dtype  # noqa: B023
+
+
+def test_dtype_and_casting_of_ufuncs_are_numpys():
+    t = tg.tensor([1.5, 2.5], dtype=np.float32)
+    assert np.add(t, np.ones(2), dtype=np.float32).dtype == np.float32
+    with pytest.raises(TypeError):
+        np.add(t, 1.0, out=tg.tensor([0, 0]))
+
+
+def test_comparisons_with_what_is_no_number():
+    t = tg.tensor([1.0, 2.0])
+    assert np.all(t != "abc")
+    with pytest.raises(TypeError):
+        leaf(np.zeros(0)) + None
+
+
+def test_data_of_a_result_keeps_its_shape():
+    y = leaf([1.0]) * 2
+    with pytest.raises(ShapeError):
+        y.data = np.zeros(5)

@@ -236,3 +236,65 @@ def test_forward_mode_keeps_no_tape():
     gc.collect()
     tg.jvp(watched, (np.ones(3),), (np.ones(3),))
     assert highest[-1] - highest[1] < 200
+
+
+def assigned_whole(x):
+    x *= 3
+    return np.sum(x)
+
+
+def assigned_entry(x):
+    x[0] = 5.0
+    return np.sum(x * x)
+
+
+def written_into(x):
+    np.exp(x, out=x)
+    return np.sum(x)
+
+
+@pytest.mark.parametrize(
+    ("f", "expected"), [(assigned_whole, [3, 3]), (assigned_entry, [0, 4]), (written_into, np.exp([1, 2]))]
+)
+def test_functions_may_assign_to_their_arguments(f, expected):
+    x = np.array([1.0, 2.0])
+    assert np.allclose(tg.grad(f)(x).data, expected)
+    _, pull = tg.vjp(f, x)
+    assert np.allclose(pull(1.0)[0].data, expected)
+    assert np.allclose([tg.jvp(f, (x,), (t,))[1].item() for t in np.eye(2)], expected)
+    assert x.tolist() == [1.0, 2.0]
+
+
+def test_functions_may_change_their_containers():
+    def f(p):
+        p["h"] = p["w"] * 3
+        p["w"] = p["h"] * 2
+        return np.sum(p["w"])
+
+    given = {"w": np.ones(2)}
+    g = tg.grad(f)(given)
+    assert list(g) == list(given) == ["w"]
+    assert g["w"].tolist() == [6.0, 6.0]
+
+
+def test_conversion_in_assignment_is_undone_under_forward_levels():
+    def f(x):
+        t = tg.zeros(2, dtype=complex)
+        t[0] = x * 1.0
+        return np.sum(np.real(t * t * (1 + 2j)))
+
+    assert tg.grad(f)(3.0).item() == 6.0
+    assert [v.item() for v in tg.jvp(tg.grad(f), (3.0,), (1.0,))] == [6.0, 2.0]
+
+
+def test_results_share_no_memory_with_arguments_or_each_other():
+    a, b = np.ones(2), np.ones(2)
+    ga, gb = tg.grad(lambda a, b: np.sum((a + b) * 2.0), (0, 1))(a, b)
+    ga.data[0] = 7.0
+    assert gb.tolist() == [2.0, 2.0]
+    cotangent = np.ones(2)
+    _, pull = tg.vjp(lambda x: x + 0.0, a)
+    (g,) = pull(cotangent)
+    cotangent[:] = 9.0
+    assert g.tolist() == [1.0, 1.0]
+    tg.grad(np.sum)(a).data[0] = 5.0

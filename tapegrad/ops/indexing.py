@@ -285,6 +285,7 @@ def _recorded_assign(target: Tensor, value: Any, index: Any) -> Tensor:
         v, q = (np.asarray(value, target.dtype) if target.device == "cpu" else value), None
     else:
         v, q = operand(value, target), None
+    given = v
     if not number and v.dtype != target.dtype:
         v = v.astype(target.dtype)  # a complaint about the conversion must not find the target half written
     p = target._record
@@ -295,7 +296,9 @@ def _recorded_assign(target: Tensor, value: Any, index: Any) -> Tensor:
     if number and target.device != "cpu":
         v = operand(value, array)
     if MODE.get() is not None:
-        return assign.op.result(MODE.get(), (target, value if q is not None else v), (array, v), array, ((index,), {}))
+        return assign.op.result(
+            MODE.get(), (target, value if q is not None else v), (array, v if number else given), array, ((index,), {})
+        )
     made = _new(Record)
     made.op = assign.op
     made.x = p

@@ -25,14 +25,18 @@ from .indexing import ungetitem
 # Matrix products
 
 
+def _rows(x: Any) -> Any:
+    """Return `x` as a matrix of the rows in its last axis."""
+    return np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+
+
 def _matmul_x(g: Any, y: Any) -> Any:
     if y.ndim == 1:
         return g[..., None] * y
     if g.ndim < y.ndim:  # x was a vector
         return (y @ g[..., None])[..., 0]
     if y.ndim == 2 and g.ndim > 2:
-        rows = np.reshape(g, (math.prod(g.shape[:-1]), g.shape[-1]))
-        return np.reshape(rows @ T(y), (*g.shape[:-1], y.shape[0]))
+        return np.reshape(_rows(g) @ T(y), (*g.shape[:-1], y.shape[0]))
     return g @ T(y)
 
 
@@ -42,7 +46,7 @@ def _matmul_y(g: Any, x: Any, y_shape: Shape) -> Any:
     if len(y_shape) == 1:
         return (T(x) @ g[..., None])[..., 0]
     if len(y_shape) == 2 and x.ndim > 2:
-        return T(np.reshape(x, (-1, x.shape[-1]))) @ np.reshape(g, (-1, g.shape[-1]))
+        return T(_rows(x)) @ _rows(g)
     return T(x) @ g
 
 

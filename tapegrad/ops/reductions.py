@@ -787,7 +787,7 @@ for _of_two, _reduced, _on in (
 def _outer(ufunc):
     def outer(a, b, **options):
         a, b = operand(a, b), operand(b, a)
-        return ufunc(a.reshape(*a.shape, *(1 for _ in b.shape)), b, **options)
+        return ufunc(a.reshape((*a.shape, *(1 for _ in b.shape))), b, **options)
 
     return outer
 
