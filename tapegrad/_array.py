@@ -147,8 +147,9 @@ def as_array(
     if dtype is not None and array.dtype != np.dtype(dtype):
         array, copy = array.astype(dtype), False
         native(array)
-    if device is None and like is not None and not isinstance(array, np.generic):
-        device = device_of(like) if device_of(array) == "cpu" else None
+    if device is None and like is not None and type(array) is np.ndarray and type(like) in LIBRARIES:
+        with like.device if hasattr(like.device, "__enter__") else contextlib.nullcontext():
+            array = library(like).asarray(array)
     if device is not None:
         moved = move(array, device)
         copy = copy and moved is array

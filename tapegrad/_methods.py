@@ -10,8 +10,8 @@ import numpy as np
 
 from ._array import device_of, to_host
 from ._op import recorder
-from ._tape import Leaf
-from ._tensor import OPS, Tensor, assign, detached, wrap, wrapped
+from ._tape import MODE, OFF, Leaf
+from ._tensor import OPS, Tensor, assign, detached, wrap, wrapped, writable
 from .errors import DtypeError
 from .typing import ArrayLike, DtypeLike
 
@@ -73,8 +73,15 @@ def _reflected(run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return method
 
 
-def _in_place(run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+def _in_place(run: Callable[[Any, Any], Any], ufunc: Any) -> Callable[[Any, Any], Any]:
     def method(self: Tensor, other: Any) -> Any:
+        # Updates of parameters: nothing is recorded, and nothing needs to be converted or allocated.
+        if MODE.get() is OFF and type(other) is Tensor and (self._record is None or type(self._record) is Leaf):
+            b = other._array
+            if type(b) is np.ndarray and b.dtype is self._array.dtype and b.dtype.kind == "f" and b.shape == self.shape:
+                array = writable(self)
+                self._array = ufunc(array, b, array)
+                return self
         result = run(self, other)
         if result is NotImplemented:
             return result
@@ -238,7 +245,7 @@ def attach() -> None:
         methods[f"__{name}__"] = run
         methods[f"__r{name}__"] = _reflected(run)
         if name != "divmod":
-            methods[f"__i{name}__"] = _in_place(run)
+            methods[f"__i{name}__"] = _in_place(run, function)
     for name, function in _UNARY.items():
         methods[f"__{name}__"] = _with_operator(function, name)
     for name in _COMPARISONS:

@@ -23,6 +23,7 @@ from ._array import DOUBLE, LIBRARIES, as_array, broadcast_to, device_of, is_arr
 from ._tape import (
     FORWARD_ONLY,
     MODE,
+    OFF,
     Dual,
     Mode,
     ModeContext,
@@ -30,10 +31,11 @@ from ._tape import (
     next_position,
     replay,
     root,
+    space_of,
 )
 from ._tensor import OPS, Tensor, detached, wrap, wrapped
 from .errors import DeviceError, UnsupportedError
-from .typing import Array, Formula, Shape
+from .typing import Formula, Shape
 
 __all__ = ["RULES", "binary", "composite", "constant", "elementwise", "general", "linear", "metadata", "multilinear"]
 __all__ += ["refused", "unary"]
@@ -51,6 +53,7 @@ def _shape(a: Any) -> Shape:
 
 
 _NUMBERS = (float, int, bool, complex)
+_NUMBER = space_of((), DOUBLE(0).dtype)
 _new = object.__new__
 
 
@@ -127,7 +130,7 @@ class Op:
         self.broadcasts = kind in ("unary", "binary", "elementwise") or (
             kind == "multilinear" and hasattr(function, "nin")
         )
-        self.projects = self.broadcasts or not self.trusted or len(self.formulas) > 1 or self.variadic
+        self.projects = self.broadcasts or not self.trusted
         self.public: Callable[..., Any] = function
 
     def __repr__(self) -> str:
@@ -217,10 +220,7 @@ class Op:
         """Make `record` the record of this op's result `out` on `arrays`."""
         outs = out if len(self.outputs) > 1 else (out,)
         record.op = self
-        if self.projects or arrays[0].dtype is not outs[0].dtype:
-            record.targets = self.targets(arrays, outs[0])
-        else:
-            record.targets = None
+        record.space = self.space(out) if len(outs) == 1 else None
         if not self.variadic:
             parents = [None if f is None else p for f, p in zip(self.formulas, parents, strict=True)]
         args, kwargs = call
@@ -236,20 +236,9 @@ class Op:
             record.y, record.for_y = (parents[1], kept[1]) if len(parents) > 1 else (None, None)
         record.position = next_position()
 
-    def targets(self, arrays: Sequence[Any], out: Array) -> Any:
-        """Return what cotangents must be projected to, for each input: shape and dtype, or None if they fit already."""
-        by_shape = self.broadcasts
-        check = not self.trusted or (by_shape and self.kind == "multilinear")
-        shape, dtype = out.shape, out.dtype
-        found: list[Any] = []
-        for a in arrays:
-            if type(a) in _NUMBERS:
-                found.append(((), dtype) if by_shape and shape else None)
-            elif a is None or not (check or a.dtype != dtype or (by_shape and a.shape != shape)):
-                found.append(None)
-            else:
-                found.append((a.shape, a.dtype))
-        return found if any(found) else None
+    def space(self, out: Any) -> tuple[Shape, Any]:
+        """Return the space of a result: for rules that nobody has proven an object of its own, so all are projected."""
+        return space_of(out.shape, out.dtype) if self.trusted else (out.shape, out.dtype)
 
     def result(self, mode: Mode | None, inputs: Sequence[Any], arrays: Sequence[Any], out: Any, call: Any) -> Any:
         """Return the tensor (or tensors) of the result `out` with a record, and with tangents under `mode`.
@@ -336,7 +325,7 @@ class Op:
     def _transposed_vjp(self, ts: Sequence[Any], inputs: Sequence[Any], outs: Sequence[Any], call: Any) -> list[Any]:
         """Return the tangents by transposing the VJP: it is linear in the cotangent, so its own VJP is the JVP."""
         with ModeContext(recording=True):
-            gs = [wrap(zeros(out.shape, out.dtype, detached(out)), root()) for out in outs]
+            gs = [wrap(zeros(out.shape, out.dtype, detached(out)), root(out.shape, out.dtype)) for out in outs]
             seeds = []
             for k, t in enumerate(ts):
                 h = None if t is None else self._formula_on(k, gs, inputs, outs, call)
@@ -386,7 +375,7 @@ def _part(record: Record, i: int) -> Record:
     if type(record) is Dual:
         part = Dual()
         part.tangents = {level: tangents[i] for level, tangents in record.tangents.items()}
-    part.y = part.for_x = part.for_y = part.targets = None
+    part.y = part.for_x = part.for_y = part.space = None
     if record.op is None:
         part.op, part.x, part.position = None, None, FORWARD_ONLY
     else:
@@ -450,6 +439,7 @@ def _keeper(op: Op, k: int) -> tuple[bool, bool, bool, Callable[[Any, Any, Any],
 
 def _unary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
     keeps_x, _, keeps_out, keep = _keeper(op, 0)
+    elementwise = op.kind == "unary"
     mode_of = MODE.get
 
     def record(x: Any) -> Any:
@@ -463,14 +453,15 @@ def _unary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
         if parent is None:
             result._record = None
             return result
-        if mode_of() is not None:
-            return op.result(mode_of(), (x,), (a,), out, ((), {}))
-        made = _new(Record)
+        mode = mode_of()
+        if mode is not None:
+            return wrap(out) if mode is OFF else op.result(mode, (x,), (a,), out, ((), {}))
+        made = Record()
         made.op = op
         made.x = parent
         made.y = made.for_y = None
         made.for_x = a if keeps_x else out if keeps_out else keep(a, None, out) if keep is not None else None
-        made.targets = None if a.dtype is out.dtype else op.targets((a,), out)
+        made.space = parent.space if elementwise and a.dtype is out.dtype else space_of(out.shape, out.dtype)
         made.position = next_position()
         result._record = made
         return result
@@ -506,11 +497,12 @@ def _binary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
             raise _explained(error, op, (a, b)) from None
         if p is None and q is None:
             return wrap(out) if isinstance(x, Tensor) or isinstance(y, Tensor) else out
-        if mode_of() is not None:
-            return op.result(mode_of(), (x, y), (a, b), out, ((), {}))
+        mode = mode_of()
+        if mode is not None:
+            return wrap(out) if mode is OFF else op.result(mode, (x, y), (a, b), out, ((), {}))
         result = _new(Tensor)
         result._array = out
-        result._record = made = _new(Record)
+        result._record = made = Record()
         made.op = op
         made.x = p
         made.y = q
@@ -522,23 +514,21 @@ def _binary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
             made.for_y = None
         else:
             made.for_y = a if y_keeps_x else b if y_keeps_y else out if y_keeps_out else y_keep and y_keep(a, b, out)
-        of_a, of_b = type(a), type(b)
-        if (
-            of_b is float
-            or of_b is int
-            or of_a is float
-            or of_a is int
-            or (of_a is of_b is DOUBLE)
-            or (
-                of_a is of_b
-                and of_a in LIBRARIES
-                and a.dtype is b.dtype
-                and (exact or a.shape == b.shape or (matrices and a.ndim == 2 == b.ndim))
-            )
-        ):
-            made.targets = None
+        # The result's space is its inputs' wherever that is seen at a glance.
+        tracked: Any = q if p is None else p
+        space = tracked.space
+        if type(out) is DOUBLE:
+            space = _NUMBER
+        elif exact or matrices or space is None or out.dtype is not space[1]:
+            space = space_of(out.shape, out.dtype)
+        elif p is not None and q is not None:
+            if q.space is not space:
+                space = space_of(out.shape, out.dtype)
         else:
-            made.targets = op.targets((a, b), out)
+            c = a if p is None else b
+            if type(c) is not float and type(c) is not int and getattr(c, "shape", None) != space[0]:
+                space = space_of(out.shape, out.dtype)
+        made.space = space
         made.position = next_position()
         return result
 
@@ -568,13 +558,13 @@ def _one(op: Op) -> Callable[..., Any]:
             op.check_settings(rest, kwargs)
         mode = mode_of()
         if mode is not None:
-            return op.result(mode, (x,), (a,), out, (rest, kwargs))
-        made = _new(Record)
+            return wrapped(out) if mode is OFF else op.result(mode, (x,), (a,), out, (rest, kwargs))
+        made = Record()
         made.op = op
         made.x = parent
         made.y = made.for_y = None
         made.for_x = op.collectors[0](0, (a,), (out,), *rest, **kwargs)
-        made.targets = op.targets((a,), out) if op.projects or a.dtype is not out.dtype else None
+        made.space = op.space(out)
         made.position = next_position()
         result = _new(Tensor)
         result._array = out
@@ -624,7 +614,7 @@ def _any(op: Op) -> Callable[..., Any]:
         mode = MODE.get()
         if mode is not None or several:
             return op.result(mode, inputs, arrays, out, (rest, kwargs))
-        made = _new(Record)
+        made = Record()
         op.fill(made, parents, arrays, out, (rest, kwargs))
         return wrap(out, made)
 

@@ -12,6 +12,7 @@ import inspect
 import itertools
 from collections.abc import Callable, Collection, Generator, Sequence
 from contextvars import ContextVar
+from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from ._array import DIFFERENTIABLE, sum_over
@@ -30,16 +31,23 @@ FORWARD_ONLY = -1
 next_position = itertools.count(1).__next__
 
 
+@functools.lru_cache(4096)
+def space_of(shape: Shape, dtype: Any) -> tuple[Shape, Any]:
+    """Return `(shape, dtype)`, the same object for the same values."""
+    return shape, dtype
+
+
 class Record:
     """One operation as it happened.
 
     `x` and `y` are the records of the first and second input (None where it is constant), `for_x` and `for_y` what
     the formulas for them need besides the cotangent. An op with any number of inputs (`op.many`) holds tuples in `x`
-    and `for_x`. `targets` names shape and dtype of the inputs where they differ from the output's. Flat slots, because
+    and `for_x`. `space` is the output's shape and dtype, one object for all records of that space, so that the replay
+    sees by identity where a cotangent must be projected; None for an op with several results. Flat slots, because
     every further container costs the garbage collector a visit on long tapes.
     """
 
-    __slots__ = ("for_x", "for_y", "op", "position", "targets", "x", "y")
+    __slots__ = ("for_x", "for_y", "op", "position", "space", "x", "y")
 
     op: Op | None
     position: int
@@ -47,7 +55,7 @@ class Record:
     y: Any
     for_x: Any
     for_y: Any
-    targets: Any
+    space: tuple[Shape, Any] | None
 
     def parents(self) -> Sequence[Record | None]:
         """Return the inputs' records, None for constants; empty once released."""
@@ -71,7 +79,8 @@ class Leaf(Record):
     __slots__ = ("dtype", "grad", "shape")
 
     def __init__(self, shape: Shape, dtype: Any) -> None:
-        self.op = self.x = self.y = self.for_x = self.for_y = self.targets = None
+        self.op = self.x = self.y = self.for_x = self.for_y = None
+        self.space = space_of(shape, dtype)
         self.position = LEAF
         self.shape = shape
         self.dtype = dtype
@@ -84,14 +93,15 @@ class Dual(Record):
     __slots__ = ("tangents",)
 
     def __init__(self) -> None:
-        self.op = self.x = self.y = self.for_x = self.for_y = self.targets = None
+        self.op = self.x = self.y = self.for_x = self.for_y = self.space = None
         self.position = FORWARD_ONLY
         self.tangents: dict[Level, Any] = {}
 
 
-def root() -> Dual:
+def root(shape: Shape, dtype: Any) -> Dual:
     """Return a record without an op, at the next position: a reverse mode of its own starts there."""
     record = Dual()
+    record.space = space_of(shape, dtype)
     record.position = next_position()
     return record
 
@@ -112,6 +122,8 @@ class Mode(NamedTuple):
     recording: bool = True
     levels: tuple[Level, ...] = ()
 
+
+OFF = Mode(recording=False)
 
 # None stands for Mode(), so that the recorders' one look costs one comparison.
 MODE: ContextVar[Mode | None] = ContextVar("tapegrad_mode", default=None)
@@ -136,7 +148,7 @@ class ModeContext:
             recording if self._recording is None else self._recording,
             levels if self._levels is None else self._levels,
         )
-        MODE.set(mode if mode != Mode() else None)
+        MODE.set(None if mode == Mode() else OFF if mode == OFF else mode)
 
     def __enter__(self) -> None:
         self._switch()
@@ -316,39 +328,42 @@ def replay(
     ShapeError
         If a rule returned a cotangent of the wrong shape.
     """
-    # Position to (record, cotangent, whether this replay allocated the cotangent's memory). A pending record is held
-    # here, strongly, until it is played; its children were dropped when they were.
-    pending: dict[int, tuple[Record, Any, bool]] = {}
-    arrived: dict[Record, Any] = {}
-    ours: set[Record] = set()  # whose arrived cotangent this replay allocated
+    # Cells hold a record, its cotangent, and whether this replay allocated the cotangent's memory. Records that wait,
+    # by position, are held here, strongly, until they are played; their children were dropped when they were.
+    pending: dict[int, list[Any]] = {}
+    arrived: dict[Record, list[Any]] = {}
     floor = LEAF if wanted is None else min((record.position for record in wanted), default=LEAF)
 
     for record, g in seeds:
-        if record.op is None:
-            arrived[record] = arrived[record] + g if record in arrived else g
-        else:
-            entry = pending.get(record.position)
-            pending[record.position] = (record, g if entry is None else entry[1] + g, False)
+        cells: Any = arrived if record.op is None else pending
+        place: Any = record if record.op is None else record.position
+        cells[place] = [record, cells[place][1] + g if place in cells else g, False]
 
     position = max(pending, default=LEAF)
     misses = 0
+    waiting: list[int] | None = None
     while pending:
-        entry = pending.pop(position, None)
-        if entry is None:
-            # Other history lies in between. Step over it, but never walk further than a look at all that waits costs.
+        if waiting is not None:
+            position = -heappop(waiting)
+        cell = pending.pop(position, None)
+        if cell is None:
+            # Other history lies in between. It is stepped over; if there is much of it, a heap tells who comes next.
             misses += 1
-            position = position - 1 if misses < len(pending) else max(pending)
+            position -= 1
+            if misses > len(pending):
+                waiting = [-place for place in pending]
+                heapify(waiting)
             continue
         misses = 0
         position -= 1
-        record, g, _ = entry
+        record, g, _ = cell
         if wanted is not None and record in wanted:
-            arrived[record] = g
+            arrived[record] = [record, g, False]
             if record.position <= floor:
                 break
         op: Any = record.op
         links: Any
-        targets = record.targets
+        space = record.space
         if op.many:
             links = zip(record.x or (), op.rules, record.for_x or (), strict=False)
         elif record.y is None:
@@ -371,29 +386,28 @@ def replay(
                 h = formula(g)
             else:
                 h = formula(g, *saved)
-            if targets is not None and targets[k] is not None:
-                h = projected(h, targets[k], op, k)
+            target = parent.space
+            if (
+                target is not space
+                and target is not None
+                and (op.projects or space is None or target[1] is not space[1])
+            ):
+                h = projected(h, target, op, k)
             if parent.op is None:
-                known = arrived.get(parent)
-                if known is None:
-                    arrived[parent] = h
-                elif parent in ours:
-                    known += h
-                    arrived[parent] = known
-                else:
-                    arrived[parent] = known + h
-                    if not create:
-                        ours.add(parent)
+                cells = arrived
+                place = parent
             else:
-                entry = pending.get(place)
-                if entry is None:
-                    pending[place] = (parent, h, False)
-                elif entry[2]:
-                    known = entry[1]
-                    known += h
-                    pending[place] = (parent, known, True)
-                else:
-                    pending[place] = (parent, entry[1] + h, not create)
+                cells = pending
+            cell = cells.get(place)
+            if cell is None:
+                cells[place] = [parent, h, False]
+                if waiting is not None and cells is pending:
+                    heappush(waiting, -place)
+            elif cell[2]:
+                cell[1] += h
+            else:
+                cell[1] = cell[1] + h
+                cell[2] = not create
         if record.x is None and record.y is None:
             raise HistoryError(
                 f"the history of this result was released by an earlier replay (at {op.name}); "
@@ -401,8 +415,8 @@ def replay(
             )
         if not retain:
             record.x = record.y = record.for_x = record.for_y = None
-        links = entry = saved = h = known = None
-    return arrived
+        links = saved = h = cell = None
+    return {record: cell[1] for record, cell in arrived.items()}
 
 
 def projected(h: Any, target: tuple[Shape, Any], op: Op, k: int) -> Any:

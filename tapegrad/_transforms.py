@@ -44,7 +44,7 @@ def _fresh(tensor: Tensor) -> Tensor:
     """Return an alias of `tensor` that starts a reverse mode of its own, linked to what it is an alias of."""
     linked: Record | None = alias(tensor)._record
     if linked is None or linked.position < LEAF:
-        start = root()
+        start = root(tensor.shape, tensor.dtype)
         if isinstance(linked, Dual):
             start.tangents = linked.tangents
         linked = start

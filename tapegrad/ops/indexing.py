@@ -10,7 +10,7 @@ import numpy as np
 
 from .._array import accumulation_dtype, as_array, device_of, is_array, scatter_add, zeros
 from .._op import CLASSIFIED, composite, linear
-from .._tape import MODE, Record, next_position, project
+from .._tape import MODE, Record, next_position, project, space_of
 from .._tensor import OPS, Tensor, detached, wrap, writable
 from ..errors import UnsupportedError
 from ..typing import Array, Shape
@@ -192,10 +192,11 @@ def _recorded_getitem(x: Tensor, index: Any) -> Tensor:
     op = getitem.op
     if MODE.get() is not None:
         return op.result(MODE.get(), (x,), (a,), out, ((index,), {}))
-    result._record = made = _new(Record)
+    result._record = made = Record()
     made.op = op
     made.x = parent
-    made.y = made.for_y = made.targets = None
+    made.y = made.for_y = None
+    made.space = space_of(out.shape, out.dtype)
     made.for_x = (a.shape, index)
     made.position = next_position()
     return result
@@ -299,13 +300,13 @@ def _recorded_assign(target: Tensor, value: Any, index: Any) -> Tensor:
         return assign.op.result(
             MODE.get(), (target, value if q is not None else v), (array, v if number else given), array, ((index,), {})
         )
-    made = _new(Record)
+    made = Record()
     made.op = assign.op
     made.x = p
     made.y = q
     made.for_x = index
     made.for_y = None if q is None else (v.shape, index)
-    made.targets = None if q is None or value.dtype == array.dtype else (None, (v.shape, value.dtype))
+    made.space = space_of(array.shape, array.dtype)
     made.position = next_position()
     return wrap(array, made)
 
