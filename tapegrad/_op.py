@@ -662,6 +662,12 @@ def _setting(op: Op, value: Any) -> Any:
 
 
 def _register(op: Op) -> Callable[..., Any]:
+    unknown = op.settings - set(op.defaults)
+    if unknown and not op.trusted and (unknown := unknown - set(op.parameters)):
+        raise TypeError(
+            f"the rule of {op.name} asks for {', '.join(sorted(unknown))}, expected inputs ({', '.join(op.inputs)}), "
+            f"results ({', '.join(op.outputs)}), facts such as {op.inputs[0]}_shape, or arguments of the function"
+        )
     made = recorder(op)
     functools.update_wrapper(made, op.function, assigned=("__name__", "__qualname__", "__doc__"), updated=())
     op.public = made

@@ -133,6 +133,7 @@ class ModeContext:
     """A context manager, and a decorator, under which this thread or task works in another mode.
 
     As a decorator of a generator function it covers the body of the generator, not the code that iterates over it.
+    One object may be entered again inside itself, but belongs to one thread or task at a time.
     """
 
     def __init__(self, recording: bool | None = None, levels: tuple[Level, ...] | None = None) -> None:

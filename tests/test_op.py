@@ -259,3 +259,14 @@ def test_a_forward_only_input_gets_no_cotangent():
     x = leaf(2.0)
     y = x * 3.0
     assert y._record.y is None
+
+
+def test_a_misspelled_residual_is_refused_when_the_row_is_written():
+    with pytest.raises(TypeError, match=r"the rule of bad asks for ou, expected inputs \(x\), results \(out\)"):
+        unary(lambda a: a * 1.0, lambda g, ou: g * ou, name="bad")
+
+
+def test_a_rule_that_returns_no_array_is_named():
+    bad = unary(lambda a: a * 1.0, lambda g: None, name="bad")
+    with pytest.raises(ShapeError, match="the rule of bad for input 0 returned NoneType"):
+        bad(leaf(1.0)).backward()
