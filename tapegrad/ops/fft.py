@@ -70,7 +70,8 @@ def _irfft_transpose(g: Any, x_shape: Shape, x_dtype: Any, axis: int, norm: Any)
     end = (g.shape[axis] + 1) // 2
     pieces = h[along(axis, slice(0, 1))], 2 * h[along(axis, slice(1, end))], h[along(axis, slice(end, None))]
     h = _resized(np.concatenate(pieces, axis), x_shape[axis], axis)
-    return h if x_dtype.kind == "c" else np.real(h)
+    # There are no complex numbers of half precision, but there are real ones.
+    return h if x_dtype.kind == "c" else np.real(h).astype(g.dtype, copy=False)
 
 
 def _fftn_transpose(
@@ -108,7 +109,7 @@ def _irfftn_transpose(g: Any, x_shape: Shape, x_dtype: Any, s: Any, axes: Any, n
     transformed = _after(x_shape, lengths, axes)
     h = _irfft_transpose(g, transformed, np.dtype("complex128"), axis, norm)
     h = _fftn_transpose(h, x_shape, lengths[::-1], axes[::-1], norm, np.fft.ifftn)
-    return h if x_dtype.kind == "c" else np.real(h)
+    return h if x_dtype.kind == "c" else np.real(h).astype(g.dtype, copy=False)
 
 
 # One axis

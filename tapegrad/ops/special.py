@@ -58,6 +58,11 @@ def _binary(function, for_x, for_y, on=real, cases=None):
     return _named(elementwise, function, for_x, for_y, on=on, cases=cases)
 
 
+def _as_narrow(value, g):
+    """Return `value`, of a function that SciPy has in double precision only, in the dtype of the cotangent `g`."""
+    return value.astype(g.dtype, copy=False)
+
+
 def _unknown(function, argument):
     """Return the formula for an argument by which no derivative is known in terms of other functions."""
     name = function.__name__
@@ -182,13 +187,13 @@ def _logistic(sp):
     _binary(
         sp.inv_boxcox,
         lambda g, x, y, out: g * (out / (1 + x * y)),
-        lambda g, x, y, out: g * (out * x * x * sp.hyp2f1(2, 2, 3, -x * y) / -2),
+        lambda g, x, y, out: g * (out * x * x * _as_narrow(sp.hyp2f1(2, 2, 3, -x * y), g) / -2),
         on=(positive, _unit),
     )
     _binary(
         sp.inv_boxcox1p,
         lambda g, x, y, out: g * ((1 + out) / (1 + x * y)),
-        lambda g, x, y, out: g * ((1 + out) * x * x * sp.hyp2f1(2, 2, 3, -x * y) / -2),
+        lambda g, x, y, out: g * ((1 + out) * x * x * _as_narrow(sp.hyp2f1(2, 2, 3, -x * y), g) / -2),
         on=(positive, _unit),
     )
     constant(sp.round, sp.gammasgn)
@@ -318,15 +323,15 @@ def _information(sp):
     _unary(sp.entr, lambda g, x: -g * (np.log(x) + 1), on=positive)
     _binary(
         sp.rel_entr,
-        lambda g, x, y: g * (_log_ratio(x, y) + 1),
-        lambda g, x, y: -g * (x / (y + (x == 0) * (y == 0))),
+        lambda g, x, y: g * (_log_ratio(g, x, y) + 1),
+        lambda g, x, y: -g * (x / (y + _both_zero(g, x, y))),
         on=positive,
         cases=[*_ORDERED, case((3,), args=(2.0,)), case((3,), before=(0.5,))],
     )
     _binary(
         sp.kl_div,
-        lambda g, x, y: g * _log_ratio(x, y),
-        lambda g, x, y: g * (1 - x / (y + (x == 0) * (y == 0))),
+        lambda g, x, y: g * _log_ratio(g, x, y),
+        lambda g, x, y: g * (1 - x / (y + _both_zero(g, x, y))),
         on=positive,
         cases=[*_ORDERED, case((3,), args=(2.0,)), case((3,), before=(0.5,))],
     )
@@ -346,9 +351,15 @@ def _information(sp):
     )
 
 
-def _log_ratio(x, y):
+def _both_zero(g, x, y):
+    """Return 1 where both `x` and `y`, either of which may be a number of Python, are 0, in the dtype of `g`."""
+    return ((x == 0) & (y == 0)).astype(g.dtype)
+
+
+def _log_ratio(g, x, y):
     """Return log(x / y), and 0 where both are 0."""
-    return np.log(x / (y + (x == 0) * (y == 0)) + (x == 0) * (y == 0))
+    both = _both_zero(g, x, y)
+    return np.log(x / (y + both) + both)
 
 
 def _pseudo_huber_by_width(x, y):
@@ -369,7 +380,7 @@ def _bessel(sp):
     _unary(sp.y0, lambda g, x: -g * sp.y1(x), on=positive)
     _unary(sp.y1, lambda g, x: g * ((sp.y0(x) - sp.yv(2, x)) / 2), on=positive)
     _unary(sp.i0, lambda g, x: g * sp.i1(x))
-    _unary(sp.i1, lambda g, x: g * ((sp.i0(x) + sp.iv(2, x)) / 2))
+    _unary(sp.i1, lambda g, x: g * ((sp.i0(x) + sp.iv(2, _off_the_smallest(x))) / 2))
     _unary(sp.k0, lambda g, x: -g * sp.k1(x), on=positive)
     _unary(sp.k1, lambda g, x: g * ((sp.k0(x) + sp.kv(2, x)) / -2), on=positive)
     of_order(sp.jv, lambda g, x, y: g * ((sp.jv(x - 1, y) - sp.jv(x + 1, y)) / 2), positive.and_complex())
@@ -408,6 +419,11 @@ def _bessel(sp):
     )
 
 
+def _off_the_smallest(x):
+    """Return `x`, moved by 1e-290 next to 0, but not at 0: SciPy's iv is nan at the smallest numbers that there are."""
+    return x + np.where((np.abs(x) < 1e-300) & (x != 0), 1e-290, np.zeros_like(x))
+
+
 def _ive(sp, g, x, y, out):
     _real_only(y, sp.ive)
     return g * ((sp.ive(x - 1, y) + sp.ive(x + 1, y)) / 2 - np.sign(y) * out)
@@ -441,9 +457,9 @@ def _integrals(sp):
         on=positive,
         cases=ONE,
     )
-    _unary(sp.spence, lambda g, x: -g * sp.hyp2f1(1, 1, 2, 1 - x), on=interval(0.2, 1.8))
-    _unary(sp.ellipk, lambda g, x: g * (_PI / 8 * sp.hyp2f1(1.5, 1.5, 2, x)), on=_unit)
-    _unary(sp.ellipe, lambda g, x: g * (-_PI / 8 * sp.hyp2f1(0.5, 1.5, 2, x)), on=_unit)
+    _unary(sp.spence, lambda g, x: -g * _as_narrow(sp.hyp2f1(1, 1, 2, 1 - x), g), on=interval(0.2, 1.8))
+    _unary(sp.ellipk, lambda g, x: g * (_PI / 8 * _as_narrow(sp.hyp2f1(1.5, 1.5, 2, x), g)), on=_unit)
+    _unary(sp.ellipe, lambda g, x: g * (-_PI / 8 * _as_narrow(sp.hyp2f1(0.5, 1.5, 2, x), g)), on=_unit)
     for function, power in ((sp.ellipkinc, -0.5), (sp.ellipeinc, 0.5)):
         _named(
             elementwise,

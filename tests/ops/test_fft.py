@@ -196,6 +196,13 @@ def test_frequencies_are_plain():
     assert spacing.grad.item() == pytest.approx(-(0.25 + 0.5) / 0.25)
 
 
+@pytest.mark.parametrize("name", ["irfft", "hfft", "irfftn"])
+def test_half_precision_is_kept_where_there_is_one(name):
+    out, pull = tg.vjp(getattr(np.fft, name), np.ones(3, np.float16))
+    (made,) = pull(np.ones(4, np.float16))
+    assert out.dtype == made.dtype == np.float16
+
+
 @pytest.mark.skipif(importlib.util.find_spec("torch") is None, reason="needs torch")
 @pytest.mark.parametrize("name", [*ONE_AXIS, *SEVERAL_AXES])
 def test_agrees_with_torch(name):

@@ -197,6 +197,39 @@ def test_precision_is_scipys():
     assert half.grad.dtype == np.float16
 
 
+@pytest.mark.parametrize("dtype", ["f", "d"])
+@pytest.mark.parametrize("number", [0.0, 2.0])
+@pytest.mark.parametrize("name", ["rel_entr", "kl_div"])
+def test_divergences_from_a_number_keep_the_precision(name, number, dtype):
+    x = tg.tensor(np.array([0.5, 1.5], dtype) if number else np.zeros(2, dtype), requires_grad=True)
+    made = tg.grad(lambda x: np.sum(getattr(sp, name)(x, number)))(x.detach())
+    assert made.dtype == x.dtype
+    ratio = np.log(x.data / number) if number else np.zeros(2)
+    np.testing.assert_allclose(made, ratio + (name == "rel_entr"), rtol=1e-6)
+    made = tg.grad(lambda y: np.sum(getattr(sp, name)(number, y)))(x.detach() + 1)
+    assert made.dtype == x.dtype
+    np.testing.assert_allclose(made, (name == "kl_div") - number / (x.data + 1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["spence", "ellipk", "ellipe"])
+@pytest.mark.parametrize("order", [1, 2])
+def test_functions_that_scipy_has_in_double_precision_only_stay_single(name, order):
+    derivative = getattr(sp, name)
+    for _ in range(order):
+        derivative = tg.grad(derivative)
+    single, double = derivative(np.asarray(np.float32(0.25))), derivative(np.asarray(0.25))
+    assert (single.dtype, double.dtype) == (np.float32, np.float64)
+    np.testing.assert_allclose(single, double, rtol=1e-6)
+
+
+@pytest.mark.parametrize("x", [0.0, 5e-324, 2.2e-308, -2.2e-308, 1e-300, -1e-300, 1e-160])
+def test_bessel_functions_at_the_smallest_numbers(x):
+    first = tg.grad(sp.i1)
+    assert first(np.asarray(x)).item() == tg.grad(tg.grad(sp.i0))(np.asarray(x)).item() == 0.5
+    assert tg.grad(first)(np.asarray(x)).item() == pytest.approx(0, abs=1e-150)
+    assert tg.grad(tg.grad(first))(np.asarray(x)).item() == 0.375
+
+
 def test_scipy_is_not_imported_with_tapegrad():
     script = (
         "import sys, tapegrad; from tapegrad.ops.special import register; register(); print('scipy' in sys.modules)"
