@@ -454,8 +454,14 @@ composite(np.sort_complex, _sort_complex, on=distinct.and_complex(), cases=[case
 # Polynomials, as arrays of their coefficients, the highest power first
 
 
+def _together(*arrays):
+    """Return tensors and arrays as they are, and sequences and numbers as arrays where the first of the tensors is."""
+    like = next((a for a in arrays if isinstance(a, Tensor)), None)
+    return [operand(a, like) for a in arrays]
+
+
 def _coefficients(*arrays):
-    return [np.atleast_1d(operand(a)) for a in arrays]
+    return [np.atleast_1d(a) for a in _together(*arrays)]
 
 
 def _without_leading_zeros(p):
@@ -464,7 +470,7 @@ def _without_leading_zeros(p):
 
 
 def _polyval(p, x):
-    p, x = operand(p), operand(x)
+    p, x = _together(p, x)
     y = np.zeros_like(x)
     for coefficient in p:
         y = y * x + coefficient
@@ -520,7 +526,7 @@ def _polyint(p, m=1, k=None):
     m = int(m)
     if m < 0:
         raise ValueError("Order of integral must be positive (see polyder)")
-    (k,) = _coefficients(np.zeros(m) if k is None else k)
+    _, k = _coefficients(p, [0.0] * m if k is None else k)
     if k.shape[0] < m and k.shape[0] != 1:
         raise ValueError("k must be a scalar or a rank-1 array of length 1 or >m.")
     p = operand(p)
@@ -572,12 +578,16 @@ def _roots(p):
 
 def _polyfit(x, y, deg, rcond=None, full=False, w=None, cov=False):
     # NumPy checks the arguments, and warns of matrices of low rank.
+    if w is None:
+        x, y = _together(x, y)
+    else:
+        x, y, w = _together(x, y, w)
     np.polyfit(detached(x), detached(y), deg, rcond, full, detached(w), cov)
-    x, y = operand(x) + 0.0, operand(y) + 0.0
+    x, y = x + 0.0, y + 0.0
     order = int(deg) + 1
     powers = np.vander(x, order)
     if w is not None:
-        w = operand(w) + 0.0
+        w = w + 0.0
         powers = powers * w[:, None]
         y = y * (w[:, None] if y.ndim == 2 else w)
     # The fit does not depend on the scale of the powers; only the singular values, which are asked for by `full`, do.

@@ -14,7 +14,7 @@ from .._tape import MODE, Record, next_position, project, space_of
 from .._tensor import OPS, Tensor, detached, wrap, writable
 from ..errors import UnsupportedError
 from ..typing import Array, Shape
-from ._algebra import along, operand, stored
+from ._algebra import along, constant, instead, operand, stored
 from ._domains import anything, case, distinct
 
 _new = object.__new__
@@ -333,10 +333,20 @@ def _in_range(indices: Any, n: int, mode: str) -> Any:
     return np.clip(indices, 0, n - 1) if mode == "clip" else indices
 
 
-linear(
-    np.take,
+def _taken(a: Any, indices: Any, axis: int | None = None, mode: str = "raise") -> Any:
+    """Return np.take, whose modes CuPy does not have."""
+    if mode == "raise" or device_of(a) == "cpu":
+        settings: Any = {} if mode == "raise" else {"mode": mode}
+        return np.take(a, indices, axis=axis, **settings)
+    n = a.size if axis is None else a.shape[axis]
+    return np.take(a, _in_range(constant(_constant(indices), a), n, mode), axis=axis)
+
+
+_taken = linear(
+    _taken,
     lambda g, x_shape, indices, axis=None, mode="raise": _untake(g, x_shape, indices, axis, mode),
     inputs="x",
+    name="take",
     on=anything,
     cases=[
         case((4,), args=([0, 0, 3],)),
@@ -349,6 +359,13 @@ linear(
         case((2, 3), args=([], 1)),
     ],
 )
+
+
+def _take(a: Any, indices: Any, axis: int | None = None, out: Any = None, mode: str = "raise") -> Any:
+    return stored(_taken(operand(a), indices, axis=axis, mode=mode), out)
+
+
+instead(_take, _taken, np.take)
 
 
 def _along_axis(x_shape: Shape, indices: Any, axis: int | None) -> tuple[Any, ...]:
@@ -367,10 +384,16 @@ def _untake_along_axis(g: Any, x_shape: Shape, indices: Any, axis: int | None, u
     return np.reshape(ungetitem(g, flat, _along_axis(flat, _constant(indices), axis), unique=unique), x_shape)
 
 
-linear(
-    np.take_along_axis,
+def _taken_along_axis(arr: Any, indices: Any, axis: int | None = -1) -> Any:
+    """Return np.take_along_axis, whose axis has no default on CuPy."""
+    return np.take_along_axis(arr, indices, axis)
+
+
+_taken_along_axis = linear(
+    _taken_along_axis,
     lambda g, x_shape, indices, axis=-1: _untake_along_axis(g, x_shape, indices, axis),
     inputs="x",
+    name="take_along_axis",
     on=anything,
     cases=[
         case((2, 3), args=(np.array([[0, 0], [2, -1]]),)),
@@ -381,6 +404,7 @@ linear(
         case((2, 3), args=(np.zeros((2, 0), int),)),
     ],
 )
+instead(_taken_along_axis, _taken_along_axis, np.take_along_axis)
 
 
 def rearrange(x: Any, order: Any, axis: int) -> Any:
@@ -421,8 +445,9 @@ def _places(condition: Any, n: int, like: Any) -> Any:
     condition = detached(condition)
     count = len(condition)
     if count > n:
-        np.compress(condition, np.zeros(n))  # NumPy's own complaint, unless all beyond the end is false
-        return condition[:n]
+        if bool(np.any(condition[n:])):
+            raise IndexError(f"the condition is true beyond the end of the axis, which has {n} entries")
+        condition = condition[:n]
     condition = as_array(condition, like=detached(like)) != 0
     return np.concatenate([condition, np.zeros_like(condition, shape=n - count)]) if count < n else condition
 
@@ -486,7 +511,8 @@ def _np_choose(a: Any, choices: Any, out: Any = None, mode: str = "raise") -> An
         if a.requires_grad:
             raise UnsupportedError("choose got a tracked tensor of choice numbers; integers have no derivative")
         a = a.data
-    return stored(choose(a if is_array(a) else np.asarray(a), *choices, mode=mode), out)
+    like = next((choice for choice in choices if isinstance(choice, Tensor)), None)
+    return stored(choose(operand(a, like), *choices, mode=mode), out)
 
 
 OPS[np.choose] = _np_choose
@@ -494,8 +520,9 @@ CLASSIFIED[np.choose] = ("linear", "")
 
 
 def _select(condlist: Any, choicelist: Any, default: Any = 0) -> Any:
-    conditions = [detached(c) for c in condlist]
-    if not conditions or len(conditions) != len(choicelist) or any(np.asarray(c).dtype != bool for c in conditions):
+    like = next((choice for choice in [*choicelist, default] if isinstance(choice, Tensor)), None)
+    conditions = [operand(detached(c), like) for c in condlist]
+    if not conditions or len(conditions) != len(choicelist) or any(c.dtype != bool for c in conditions):
         return np.select(conditions, [detached(c) for c in choicelist], detached(default))  # NumPy's own complaint
     result = default
     for condition, choice in zip(reversed(conditions), reversed(list(choicelist)), strict=True):

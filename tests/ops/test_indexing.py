@@ -358,3 +358,51 @@ def test_positions_are_constants(function):
 def test_rows_are_the_weakest_word_that_fits():
     kinds = {name: RULES[name].kind for name in ("getitem", "ungetitem", "erase", "assign", "take", "take_along_axis")}
     assert set(kinds.values()) == {"linear"}
+
+
+NUMBERS = np.arange(6.0).reshape(2, 3)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        *(
+            lambda x, put, mode=mode: np.take(x, put([[0, 2], [1, 0]]), 1, mode=mode)
+            for mode in ("raise", "wrap", "clip")
+        ),
+        *(lambda x, put, mode=mode: np.take(x, put([7, -8]), 1, mode=mode) for mode in ("wrap", "clip")),
+        lambda x, put: np.take(x, put([7, -8]), mode="wrap"),
+        lambda x, put: np.take(x, [[0, 5], [1, -2]], 1, mode="clip"),
+        lambda x, put: np.take_along_axis(x, put([[0, 0], [2, 1]])),
+        lambda x, put: np.compress(put([True, False, True]), x, axis=1),
+        lambda x, put: np.compress(put([False, True]), x, axis=1),
+        lambda x, put: np.compress(put([False, True, True, False]), x, axis=1),
+        lambda x, put: np.compress([0, 2, 1, 0], x, axis=1),
+        lambda x, put: np.extract(put([[True, False, True], [False, False, True]]), x),
+        lambda x, put: np.select([put(NUMBERS > 3), put(NUMBERS < 1)], [x, x * x], 2.0),
+        lambda x, put: np.select([[True, False, True]], [x], 2.0),
+        lambda x, put: np.choose([0, 1, 0], [x, -x]),
+    ],
+)
+def test_selection_on_a_device_is_that_on_the_host(call):
+    host, device = leaf(NUMBERS), leaf(strict.asarray(NUMBERS))
+    out, there = call(host, np.asarray), call(device, lambda a: strict.asarray(np.asarray(a)))
+    assert there.device == "cuda:0"
+    np.testing.assert_array_equal(out.data, call(NUMBERS, np.asarray))
+    np.testing.assert_array_equal(there.data.get(), out.data)
+    np.sum(out * out).backward()
+    np.sum(there * there).backward()
+    np.testing.assert_array_equal(device.grad.data.get(), host.grad.data)
+
+
+def test_compress_refuses_a_condition_that_is_true_beyond_the_end():
+    for x in (leaf([1.0, 2.0]), leaf(strict.asarray([1.0, 2.0]))):
+        with pytest.raises(IndexError, match="beyond the end of the axis, which has 2 entries"):
+            np.compress([True, False, True], x)
+
+
+def test_take_writes_to_a_tensor():
+    x, out = leaf([1.0, 2.0, 3.0]), tg.tensor([0.0, 0.0])
+    assert np.take(x, [2, 0], out=out) is out
+    np.sum(out * out).backward()
+    np.testing.assert_array_equal(x.grad.data, [2, 0, 6])
