@@ -27,10 +27,24 @@ tensor(-0.47942554)
 
 from . import errors, random
 from ._tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from ._tensor import OPS, Tensor, as_tensor, tensor
+from ._tensor import OPS, Tensor
 from ._transforms import grad, gradients, jvp, value_and_grad, vjp
 from ._tree import register_container
-from .ops.creation import arange, empty, empty_like, eye, full, full_like, linspace, ones, ones_like, zeros, zeros_like
+from .ops.creation import (
+    arange,
+    as_tensor,
+    empty,
+    empty_like,
+    eye,
+    full,
+    full_like,
+    linspace,
+    ones,
+    ones_like,
+    tensor,
+    zeros,
+    zeros_like,
+)
 from .ops.neural import (
     binary_cross_entropy_with_logits,
     cross_entropy,

@@ -205,7 +205,7 @@ class Op:
         for name, value in zip(names, saved if len(names) > 1 else (saved,), strict=True):
             if name in self.outputs:
                 several = len(self.outputs) > 1
-                revived.append(wrap(value, _part(record, self.outputs.index(name)) if several else record))
+                revived.append(wrap(value, _part(record, self.outputs.index(name), value) if several else record))
             elif name == "xs":
                 revived.append(tuple(wrap(v, p) if p is not None else v for v, p in zip(value, parents, strict=True)))
             elif name in self.inputs and (parent := parents[self.inputs.index(name)]) is not None:
@@ -258,7 +258,7 @@ class Op:
             if not any(p is not None for p in record.parents()) and not active:
                 return wrapped(out)
         several = len(self.outputs) > 1
-        records = [_part(record, i) for i in range(len(out))] if several else [record]
+        records = [_part(record, i, a) for i, a in enumerate(out)] if several else [record]
         results = [wrap(a, r) for a, r in zip(out if several else (out,), records, strict=True)]
         for level in active:
             outer = levels[: levels.index(level)]
@@ -369,13 +369,14 @@ def _part_op(i: int) -> Op:
     return op
 
 
-def _part(record: Record, i: int) -> Record:
-    """Return a record of the i-th result of `record`, with its tangents."""
+def _part(record: Record, i: int, out: Any) -> Record:
+    """Return a record of `out`, the i-th result of `record`, with its tangents."""
     part = Record()
     if type(record) is Dual:
         part = Dual()
         part.tangents = {level: tangents[i] for level, tangents in record.tangents.items()}
-    part.y = part.for_x = part.for_y = part.space = None
+    part.y = part.for_x = part.for_y = None
+    part.space = space_of(out.shape, out.dtype)
     if record.op is None:
         part.op, part.x, part.position = None, None, FORWARD_ONLY
     else:

@@ -13,10 +13,11 @@ from typing import Any, cast
 from ._array import DIFFERENTIABLE, zeros
 from ._op import unary
 from ._tape import FORWARD_ONLY, LEAF, MODE, Dual, Level, Mode, ModeContext, Record, differentiable, root
-from ._tensor import Tensor, as_tensor, detached, run_replay, seed_for, wrap
+from ._tensor import Tensor, detached, run_replay, seed_for, wrap
 from ._tree import leaves, map_leaves, unflatten
 from .errors import DtypeError, HistoryError, ShapeError
 from .ops._domains import anything
+from .ops.creation import as_tensor
 
 __all__ = ["grad", "gradients", "jvp", "value_and_grad", "vjp"]
 

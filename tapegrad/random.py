@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from ._array import cupy, move
-from ._tensor import Tensor, as_tensor
+from ._tensor import Tensor
+from .ops.creation import as_tensor
 from .typing import DtypeLike, Shape
 
 __all__ = ["Generator", "default_rng", "integers", "normal", "permutation", "random", "seed", "uniform"]

@@ -10,8 +10,9 @@ import numpy as np
 
 from .. import random
 from .._array import as_array, device_of
-from .._tensor import Tensor, detached, tensor
+from .._tensor import Tensor, detached
 from ..errors import ShapeError
+from ..ops.creation import tensor
 from ..typing import DtypeLike
 from ._module import Module
 

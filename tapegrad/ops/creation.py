@@ -8,7 +8,7 @@ import numpy as np
 
 from .._array import as_array, device_of, move
 from .._op import linear
-from .._tensor import OPS, Tensor, as_tensor, detached, wrap
+from .._tensor import OPS, Tensor, detached, wrap
 from ..typing import Array, ArrayLike, DtypeLike, Shape
 from ._domains import anything, case
 
@@ -31,6 +31,73 @@ OPS["astype"] = linear(astype, lambda g, dtype: g, on=anything, cases=[case((2, 
 OPS["to_device"] = linear(
     to_device, lambda g, x_device, device: to_device(g, x_device), on=anything, cases=[case((2, 3), args=("cpu",))]
 )
+
+
+def tensor(
+    data: ArrayLike, *, dtype: DtypeLike = None, device: str | None = None, requires_grad: bool = False
+) -> Tensor:
+    """Return a tensor with a copy of `data`.
+
+    Parameters
+    ----------
+    data : an array, a number, or nested sequences of numbers or tensors; sequences that hold tensors are stacked,
+        and the stacking is recorded
+    dtype, device : converted to; by default those of `data`
+    requires_grad : whether operations on it are recorded
+
+    Raises
+    ------
+    DtypeError
+        For object, string and datetime data, and for integers with `requires_grad`.
+    LostGradientError
+        If `data` is a tracked tensor: use `detach()` or `copy()`.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.tensor([[1.0, 2.0]], requires_grad=True)
+    tensor([[1., 2.]], requires_grad=True)
+    """
+    if type(data) in (list, tuple) and _holds_tensor(data):
+        entries = [entry if isinstance(entry, Tensor) else tensor(entry, device=device) for entry in data]
+        joined: Tensor = OPS["stack"](entries)
+        joined = joined if dtype is None else joined.astype(dtype)
+        return joined.detach().requires_grad_() if requires_grad and not joined.requires_grad else joined
+    if isinstance(data, Tensor):
+        data._refuse_if_tracked("tapegrad.tensor()")
+        data = data.data
+    array = as_array(data, dtype, device, copy=True)
+    # Numbers are kept as NumPy's own scalars: arithmetic on them costs a tenth of arithmetic on 0-d arrays.
+    result = wrap(array if array.ndim else array[()])
+    result.requires_grad = requires_grad
+    return result
+
+
+def as_tensor(data: ArrayLike, *, dtype: DtypeLike = None, device: str | None = None) -> Tensor:
+    """Return `data` as a tensor that shares its memory where possible; a tensor is returned as it is.
+
+    Writing into the shared array behind the tensor's back changes saved residuals: do it only when no gradient that
+    depends on them is still to be taken.
+
+    Examples
+    --------
+    >>> import numpy as np, tapegrad as tg
+    >>> a = np.zeros(2)
+    >>> t = tg.as_tensor(a)
+    >>> a[0] = 1
+    >>> t
+    tensor([1., 0.])
+    """
+    if isinstance(data, Tensor):
+        moved = data if device is None else data.to(device)
+        return moved if dtype is None else moved.astype(dtype)
+    if type(data) in (list, tuple) and _holds_tensor(data):
+        return tensor(data, dtype=dtype, device=device)
+    return wrap(as_array(data, dtype, device))
+
+
+def _holds_tensor(data: Any) -> bool:
+    return any(isinstance(entry, Tensor) or (type(entry) in (list, tuple) and _holds_tensor(entry)) for entry in data)
 
 
 def _finish(array: Any, device: str | None, requires_grad: bool) -> Tensor:

@@ -15,9 +15,10 @@ import numpy as np
 
 from .._array import as_array, device_of, is_array, library, to_host
 from .._tape import differentiable
-from .._tensor import Tensor, tensor
+from .._tensor import Tensor
 from .._transforms import jvp, vjp
 from .._tree import leaves, unflatten
+from ..ops.creation import tensor
 from ._numerical import Estimate, derivative
 
 __all__ = ["GradientError", "check_gradients", "check_jvp", "check_vjp"]

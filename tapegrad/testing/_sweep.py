@@ -20,10 +20,11 @@ from hypothesis.extra import numpy as hnp
 from .._array import device_of, to_host
 from .._op import CLASSIFIED, RULES, Op
 from .._tape import Record, differentiable
-from .._tensor import OPS, Tensor, tensor
+from .._tensor import OPS, Tensor
 from .._tree import leaves
 from ..ops import special
 from ..ops._domains import ONE, PAIRS, Case, Domain, anything, case
+from ..ops.creation import tensor
 from ._checks import GradientError, Subject, check_gradients, compare, first_order, second_order
 from ._numerical import Estimate
 from ._standin import StrictArray, counting, strict
