@@ -6,7 +6,7 @@ import math
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from .._array import zeros
+from .._array import is_array, zeros
 from .._op import CLASSIFIED, composite, elementwise, general, linear
 from .._tensor import OPS, Tensor, assign, detached, wrapped
 from ..errors import UnsupportedError
@@ -433,7 +433,8 @@ def _setxor1d(ar1, ar2, assume_unique=False):
     x = np.concatenate([_single(ar1, assume_unique), _single(ar2, assume_unique)])
     x = x[np.argsort(detached(x), kind="stable")]
     values = detached(x)
-    new = np.concatenate([[True], values[1:] != values[:-1], [True]]) if values.size else np.ones(1, bool)
+    end = np.ones_like(values, dtype=bool, shape=1)
+    new = np.concatenate([end, values[1:] != values[:-1], end]) if values.size else end
     return x[new[1:] & new[:-1]]
 
 
@@ -455,8 +456,8 @@ composite(np.sort_complex, _sort_complex, on=distinct.and_complex(), cases=[case
 
 
 def _together(*arrays):
-    """Return tensors and arrays as they are, and sequences and numbers as arrays where the first of the tensors is."""
-    like = next((a for a in arrays if isinstance(a, Tensor)), None)
+    """Return tensors and arrays as they are, and sequences and numbers as arrays where the first of those is."""
+    like = next((a for a in arrays if isinstance(a, Tensor) or is_array(a)), None)
     return [operand(a, like) for a in arrays]
 
 
