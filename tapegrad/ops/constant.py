@@ -12,6 +12,7 @@ _TRUTHS = [
     np.logical_not, np.logical_and, np.logical_or, np.logical_xor,
     np.isnan, np.isinf, np.isfinite, np.isposinf, np.isneginf, np.signbit, np.isreal, np.iscomplex,
     np.all, np.any, np.allclose, np.isclose, np.array_equal, np.array_equiv, np.isin,
+    *(getattr(np, name) for name in ("in1d",) if hasattr(np, name)),
 ]  # fmt: skip
 _INTEGERS = [
     np.bitwise_and, np.bitwise_or, np.bitwise_xor, np.invert, np.left_shift, np.right_shift, np.bitwise_count,

@@ -661,6 +661,9 @@ composite(
         case((3,), dx=[0.5, 1.5]),
     ],
 )
+_trapz = getattr(np, "trapz", None)  # its name before NumPy 2.4
+if _trapz is not None:
+    OPS[_trapz], CLASSIFIED[_trapz] = OPS[np.trapezoid], ("composite", "")
 
 
 # Methods of ufuncs
@@ -686,6 +689,18 @@ def _scan(function):
     return accumulate
 
 
+def _running_extremum(ufunc, x, axis):
+    """Return the accumulation by np.maximum or np.minimum, which CuPy lacks: there in steps of doubled distance."""
+    if isinstance(x, np.ndarray):
+        return ufunc.accumulate(x, axis=axis)
+    distance = 1
+    while distance < x.shape[axis]:
+        later = ufunc(_cut(x, axis, distance, None), _cut(x, axis, None, -distance))
+        x = np.concatenate([_cut(x, axis, None, distance), later], axis=axis)
+        distance *= 2
+    return x if distance > 1 else x.copy()
+
+
 def _running_share(g, x, out, axis):
     """Return each cotangent divided evenly among the entries so far that equal the extremum so far."""
     out, x = detached(out), detached(x)
@@ -701,7 +716,7 @@ _method(np.add, "accumulate", _scan(_cumsum))
 _method(np.multiply, "accumulate", _scan(_cumprod))
 for _ufunc in (np.maximum, np.minimum):
     _running = general(
-        lambda x, axis, ufunc=_ufunc: ufunc.accumulate(x, axis=axis),
+        lambda x, axis, ufunc=_ufunc: _running_extremum(ufunc, x, axis),
         "x",
         "out",
         lambda g, x, out, axis: _running_share(g, x, out, axis),
