@@ -610,7 +610,7 @@ def _any(op: Op) -> Callable[..., Any]:
         if not any(p is not None and f is not None for p, f in zip(parents, op.each_formula, strict=False)):
             return wrapped(out)
         op.check_settings(rest, kwargs)
-        if op.variadic:
+        if not op.broadcasts:
             arrays = [as_array(a) if type(a) in _NUMBERS else a for a in arrays]
         mode = MODE.get()
         if mode is not None or several:

@@ -276,3 +276,8 @@ def test_products_on_a_device():
         a, b = leaf(x), leaf(w)
         product(a, b).sum().backward()
         np.testing.assert_allclose(b.grad.numpy(), np.repeat(x.get().sum((0, 1))[:, None], 5, 1))
+
+
+@pytest.mark.parametrize("product", [lambda x: np.tensordot(x, 2.0, axes=0), lambda x: np.tensordot(2.0, x, axes=0)])
+def test_numbers_in_tensordot(product):
+    assert tg.grad(lambda x: np.sum(product(x)))(np.ones(3)).tolist() == [2.0] * 3
