@@ -68,10 +68,6 @@ class Record:
         """Whether a replay has consumed this record."""
         return self.op is not None and self.x is None and self.y is None
 
-    def release(self) -> None:
-        """Give up parents and residuals."""
-        self.x = self.y = self.for_x = self.for_y = None
-
 
 class Leaf(Record):
     """The record of a tensor made with `requires_grad=True`: it has no op, and holds the gradient."""

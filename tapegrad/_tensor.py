@@ -240,6 +240,7 @@ class Tensor(NdarrayMethods):
         if isinstance(target, Tensor):
             return store(result, target)
         result._refuse_if_tracked(f"{function.__name__} into a plain array (out=)")
+        _check_castable(result, target)
         target[...] = result._array
         return target
 
@@ -252,13 +253,6 @@ def wrap(array: Array, record: Record | None = None) -> Tensor:
     result = _new(Tensor)
     result._array = array
     result._record = record
-    return result
-
-
-def _rebuild(array: Array, requires_grad: bool) -> Tensor:
-    result = wrap(array)
-    if requires_grad:
-        result._record = Leaf(array.shape, array.dtype)
     return result
 
 
@@ -410,13 +404,15 @@ def commit(arrived: dict[Record, Any], protected: Any = None) -> None:
             leaf.grad = grad
 
 
-def store(result: Tensor, target: Tensor, where: Any = True) -> Tensor:
-    """Give `target` the value of a result of its shape, where `where` holds, and return it: the meaning of `out=`.
-
-    Raises DtypeError where NumPy's "same_kind" rule forbids the conversion.
-    """
+def _check_castable(result: Tensor, target: Any) -> None:
+    """Raise DtypeError where NumPy's "same_kind" rule forbids to write `result` into `target`."""
     if not _array.castable(result.dtype, target.dtype):
         raise DtypeError(f"got a result of dtype {result.dtype} for an out of dtype {target.dtype}; convert it first")
+
+
+def store(result: Tensor, target: Tensor, where: Any = True) -> Tensor:
+    """Give `target` the value of a result of its shape, where `where` holds, and return it: the meaning of `out=`."""
+    _check_castable(result, target)
     assign(target, result, ..., where)
     return target
 

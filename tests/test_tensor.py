@@ -583,6 +583,10 @@ def test_dtype_and_casting_of_ufuncs_are_numpys():
     assert np.add(t, np.ones(2), dtype=np.float32).dtype == np.float32
     with pytest.raises(TypeError):
         np.add(t, 1.0, out=tg.tensor([0, 0]))
+    whole = np.zeros((), int)
+    with pytest.raises(TypeError):
+        np.sum(t, out=whole)
+    assert whole == 0
 
 
 def test_comparisons_with_what_is_no_number():
