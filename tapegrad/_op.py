@@ -17,6 +17,7 @@ import functools
 import inspect
 import itertools
 from collections.abc import Callable, Sequence
+from time import perf_counter
 from typing import Any
 
 from ._array import DOUBLE, LIBRARIES, as_array, broadcast_to, device_of, is_array, native, zeros
@@ -240,43 +241,58 @@ class Op:
         """Return the space of a result: for rules that nobody has proven an object of its own, so all are projected."""
         return space_of(out.shape, out.dtype) if self.trusted else (out.shape, out.dtype)
 
-    def result(self, mode: Mode | None, inputs: Sequence[Any], arrays: Sequence[Any], out: Any, call: Any) -> Any:
-        """Return the tensor (or tensors) of the result `out` with a record, and with tangents under `mode`.
+    def play(
+        self, mode: Mode | None, inputs: Sequence[Any], arrays: Sequence[Any], compute: Callable[[], Any], call: Any
+    ) -> Any:
+        """Return the tensor (or tensors) of what `compute` makes of `arrays`: recorded, with tangents, and watched.
 
-        `call` holds the arguments besides the inputs and the keywords.
+        The long way, which every op can go; recorders take it where `mode` asks for more than a record. `call` holds
+        the arguments besides the inputs, and the keywords.
         """
-        recording, levels = mode or Mode()
+        recording, levels, watchers = mode or Mode()
+        started = perf_counter()
+        out = compute()
+        seconds = perf_counter() - started
+        several = len(self.outputs) > 1
+        outs = out if several else (out,)
         parents = [x._record if isinstance(x, Tensor) else None for x in inputs]
         active = [level for level in levels if any(level.tangent(p) is not None for p in parents)]
         reverse = recording and any(p is not None and p.position > FORWARD_ONLY for p in parents)
-        if not reverse and not active:
-            return wrapped(out)
-        record = Dual() if active else Record()
-        if reverse:
-            # Parents that have tangents only stay too: residuals are revived from them.
-            self.fill(record, parents, arrays, out, call)
-            if not any(p is not None for p in record.parents()) and not active:
-                return wrapped(out)
-        several = len(self.outputs) > 1
-        records = [_part(record, i, a) for i, a in enumerate(out)] if several else [record]
-        results = [wrap(a, r) for a, r in zip(out if several else (out,), records, strict=True)]
-        for level in active:
-            outer = levels[: levels.index(level)]
-            with ModeContext(levels=outer):
-                raw = not outer and not reverse
-                tangents = self.tangent(
-                    [level.tangent(p) for p in parents],
-                    arrays if raw else inputs,
-                    (out if several else (out,)) if raw else results,
-                    call,
-                )
+        record: Record | None = None
+        if reverse or active:
+            self.check_settings(*call)
+            if not self.broadcasts:
+                arrays = [as_array(a) if type(a) in _NUMBERS else a for a in arrays]
+            record = Dual() if active else Record()
+            if reverse:
+                # Parents that have tangents only stay too: residuals are revived from them.
+                self.fill(record, parents, arrays, out, call)
+                if not any(p is not None for p in record.parents()) and not active:
+                    record = None
+        results = wrapped(out)
+        if record is not None:
+            records = [_part(record, i, a) for i, a in enumerate(out)] if several else [record]
+            tensors = [wrap(a, r) for a, r in zip(outs, records, strict=True)]
+            for level in active:
+                outer = levels[: levels.index(level)]
+                with ModeContext(levels=outer):
+                    raw = not outer and not reverse
+                    tangents = self.tangent(
+                        [level.tangent(p) for p in parents],
+                        arrays if raw else inputs,
+                        outs if raw else tensors,
+                        call,
+                    )
+                if several:
+                    record.tangents[level] = tangents  # type: ignore[attr-defined]
+                for part, tangent in zip(records, tangents, strict=True):
+                    part.tangents[level] = tangent  # type: ignore[attr-defined]
+            results = tensors[0]
             if several:
-                record.tangents[level] = tangents  # type: ignore[attr-defined]
-            for part, tangent in zip(records, tangents, strict=True):
-                part.tangents[level] = tangent  # type: ignore[attr-defined]
-        if not several:
-            return results[0]
-        return type(out)(*results) if hasattr(out, "_fields") else tuple(results)
+                results = type(out)(*tensors) if hasattr(out, "_fields") else tuple(tensors)
+        for watcher in watchers:
+            watcher.computed(self, inputs, call, outs, record, seconds)
+        return results
 
     # Forward mode
 
@@ -314,6 +330,9 @@ class Op:
         formula = self.formulas[i]
         if formula is None:
             return None
+        mode = MODE.get()
+        if mode is not None and mode.watchers:
+            formula = mode.rule(self, k, formula)
         return formula(*gs, *self._values(self.collectors[i], len(self.names[i]), k, inputs, outs, call))
 
     def _values(self, collect: Any, count: int, k: int, inputs: Sequence[Any], outs: Sequence[Any], call: Any) -> Any:
@@ -447,16 +466,16 @@ def _unary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
         if not isinstance(x, Tensor):
             return function(x)
         a = x._array
+        mode = mode_of()
+        if mode is not None and mode is not OFF:
+            return op.play(mode, (x,), (a,), functools.partial(function, a), ((), {}))
         out = function(a)
         parent = x._record
         result = _new(Tensor)
         result._array = out
-        if parent is None:
+        if parent is None or mode is OFF:
             result._record = None
             return result
-        mode = mode_of()
-        if mode is not None:
-            return wrap(out) if mode is OFF else op.result(mode, (x,), (a,), out, ((), {}))
         made = Record()
         made.op = op
         made.x = parent
@@ -492,15 +511,15 @@ def _binary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
             # NumPy makes arrays of numbers here, with their own dtype.
             a = as_array(a) if type(a) in _NUMBERS else a
             b = as_array(b) if type(b) in _NUMBERS else b
+        mode = mode_of()
         try:
+            if mode is not None and mode is not OFF and (isinstance(x, Tensor) or isinstance(y, Tensor)):
+                return op.play(mode, (x, y), (a, b), functools.partial(function, a, b), ((), {}))
             out = function(a, b)
         except TypeError as error:
             raise _explained(error, op, (a, b)) from None
-        if p is None and q is None:
+        if mode is OFF or (p is None and q is None):
             return wrap(out) if isinstance(x, Tensor) or isinstance(y, Tensor) else out
-        mode = mode_of()
-        if mode is not None:
-            return wrap(out) if mode is OFF else op.result(mode, (x, y), (a, b), out, ((), {}))
         result = _new(Tensor)
         result._array = out
         result._record = made = Record()
@@ -551,15 +570,15 @@ def _one(op: Op) -> Callable[..., Any]:
         if not isinstance(x, Tensor):
             return function(x, *rest, **kwargs)
         a = x._array
+        mode = mode_of()
+        if mode is not None and mode is not OFF:
+            return op.play(mode, (x,), (a,), functools.partial(function, a, *rest, **kwargs), (rest, kwargs))
         out = function(a, *rest, **kwargs)
         parent = x._record
-        if parent is None:
+        if parent is None or mode is OFF:
             return wrapped(out)
         if rest or kwargs:
             op.check_settings(rest, kwargs)
-        mode = mode_of()
-        if mode is not None:
-            return wrapped(out) if mode is OFF else op.result(mode, (x,), (a,), out, (rest, kwargs))
         made = Record()
         made.op = op
         made.x = parent
@@ -596,25 +615,24 @@ def _any(op: Op) -> Callable[..., Any]:
         parents = [x._record if tensor else None for x, tensor in zip(inputs, tensors, strict=True)]
         arrays = [x._array if tensor else _constant(x) for x, tensor in zip(inputs, tensors, strict=True)]
         rest = _settings(op, rest, kwargs)
+        operands = [arrays] if op.variadic and not leading else arrays
+        given = (*rest, *operands) if leading else (*operands, *rest)
+        tracked = any(p is not None and f is not None for p, f in zip(parents, op.each_formula, strict=False))
+        mode = MODE.get()
         try:
-            if not op.variadic:
-                out = function(*arrays, *rest, **kwargs)
-            elif leading:
-                out = function(*rest, *arrays, **kwargs)
+            if mode is OFF or not any(tensors) or (mode is None and not (tracked and several)):
+                out = function(*given, **kwargs)
             else:
-                out = function(arrays, *rest, **kwargs)
+                return op.play(mode, inputs, arrays, functools.partial(function, *given, **kwargs), (rest, kwargs))
         except TypeError as error:
             raise _explained(error, op, arrays) from None
         if not any(tensors):
             return out
-        if not any(p is not None and f is not None for p, f in zip(parents, op.each_formula, strict=False)):
+        if not tracked or mode is OFF:
             return wrapped(out)
         op.check_settings(rest, kwargs)
         if not op.broadcasts:
             arrays = [as_array(a) if type(a) in _NUMBERS else a for a in arrays]
-        mode = MODE.get()
-        if mode is not None or several:
-            return op.result(mode, inputs, arrays, out, (rest, kwargs))
         made = Record()
         op.fill(made, parents, arrays, out, (rest, kwargs))
         return wrap(out, made)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from ._array import DIFFERENTIABLE, sum_over
 from .errors import HistoryError, ShapeError
-from .typing import Shape
+from .typing import Formula, Shape
 
 if TYPE_CHECKING:
     from ._op import Op
@@ -112,11 +112,36 @@ class Level:
         return record.tangents.get(self) if type(record) is Dual else None
 
 
+class Watcher:
+    """What looks on while operations are computed and rules are applied, and may put its own in a rule's place.
+
+    Strong zero, checks and profiles are watchers. They see the parts of composites, and not what has no derivative.
+    """
+
+    __slots__ = ()
+
+    def computed(
+        self, op: Op, inputs: Sequence[Any], call: Any, outs: Sequence[Any], record: Record | None, seconds: float
+    ) -> None:
+        """Look at an op that was given a tensor: its inputs, settings `(args, kwargs)`, results, and record, if any."""
+
+    def rule(self, op: Op, k: int, formula: Formula, record: Record | None) -> Formula:
+        """Return what to call for the k-th input instead of `formula`; no record: on a tangent, in forward mode."""
+        return formula
+
+
 class Mode(NamedTuple):
-    """What a thread or task does besides computing values: record for reverse mode, and play forward levels."""
+    """What a thread or task does besides computing values: record for reverse mode, play forward levels, be watched."""
 
     recording: bool = True
     levels: tuple[Level, ...] = ()
+    watchers: tuple[Watcher, ...] = ()
+
+    def rule(self, op: Op, k: int, formula: Formula, record: Record | None = None) -> Formula:
+        """Return `formula` as the watchers want it called."""
+        for watcher in self.watchers:
+            formula = watcher.rule(op, k, formula, record)
+        return formula
 
 
 OFF = Mode(recording=False)
@@ -132,18 +157,25 @@ class ModeContext:
     One object may be entered again inside itself, but belongs to one thread or task at a time.
     """
 
-    def __init__(self, recording: bool | None = None, levels: tuple[Level, ...] | None = None) -> None:
+    def __init__(
+        self,
+        recording: bool | None = None,
+        levels: tuple[Level, ...] | None = None,
+        watchers: tuple[Watcher, ...] = (),
+    ) -> None:
         self._recording = recording
         self._levels = levels
+        self._watchers = watchers
         self._before: list[Mode | None] = []
 
     def _switch(self) -> None:
         mode = MODE.get()
         self._before.append(mode)
-        recording, levels = mode or Mode()
+        recording, levels, watchers = mode or Mode()
         mode = Mode(
             recording if self._recording is None else self._recording,
             levels if self._levels is None else self._levels,
+            watchers + self._watchers,
         )
         MODE.set(None if mode == Mode() else OFF if mode == OFF else mode)
 
@@ -155,7 +187,7 @@ class ModeContext:
 
     def __call__(self, function: F) -> F:
         """Return `function` running under this mode."""
-        fresh = functools.partial(ModeContext, self._recording, self._levels)
+        fresh = functools.partial(ModeContext, self._recording, self._levels, self._watchers)
         wrapper: Any
         if inspect.isasyncgenfunction(function):
             raise TypeError("got an asynchronous generator function; open the context inside its body instead")
@@ -336,6 +368,8 @@ def replay(
         place: Any = record if record.op is None else record.position
         cells[place] = [record, cells[place][1] + g if place in cells else g, False]
 
+    mode = MODE.get()
+    watched = mode if mode is not None and mode.watchers else None
     position = max(pending, default=LEAF)
     misses = 0
     waiting: list[int] | None = None
@@ -377,6 +411,8 @@ def replay(
                 continue
             if create and count:
                 saved = op.revive(record, k, saved)
+            if watched is not None:
+                formula = watched.rule(op, k, formula, record)
             if count == 1:
                 h = formula(g, saved)
             elif count == 0:

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import tapegrad as tg
 from tapegrad._op import linear, unary
+from tapegrad._tape import ModeContext, Watcher
 from tapegrad.errors import HistoryError, ShapeError
 
 
@@ -477,3 +478,39 @@ def test_wide_sums_accumulate_in_any_width(width):
         total = total + term
     np.sum(total).backward()
     assert x.grad.tolist() == [sum(range(width))] * 2
+
+
+class Log(Watcher):
+    """A watcher that writes down what it sees."""
+
+    def __init__(self) -> None:
+        self.computed_ops: list[tuple[str, bool]] = []
+        self.rules: list[tuple[str, int, bool]] = []
+
+    def computed(self, op, inputs, call, outs, record, seconds):
+        assert seconds >= 0
+        self.computed_ops.append((op.name, record is not None))
+
+    def rule(self, op, k, formula, record):
+        self.rules.append((op.name, k, record is not None))
+        return lambda g, *saved: 2 * formula(g, *saved)
+
+
+def test_watchers_see_what_is_computed_and_may_put_their_rule_in_a_rules_place():
+    log = Log()
+    x = tg.tensor([1.0, 2.0], requires_grad=True)
+    with ModeContext(watchers=(log,)):
+        y = tg.tensor([1.0, 1.0]) + 1
+        np.sum(np.exp(x) * y).backward()
+    assert log.computed_ops == [("add", False), ("exp", True), ("multiply", True), ("sum", True)]
+    assert log.rules == [("sum", 0, True), ("multiply", 0, True), ("exp", 0, True)]
+    np.testing.assert_allclose(x.grad.numpy(), 8 * 2 * np.exp([1.0, 2.0]))
+
+
+def test_watchers_see_tangents_and_are_gone_afterwards():
+    log = Log()
+    with ModeContext(watchers=(log,)):
+        _, t = tg.jvp(np.exp, (0.0,), (1.0,))
+    assert (log.rules, t.item()) == ([("exp", 0, False)], 2.0)
+    assert tg.grad(np.exp)(0.0).item() == 1.0
+    assert len(log.rules) == 1

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 from typing import Any
 
 import numpy as np
 
 from .._array import accumulation_dtype, as_array, device_of, is_array, scatter_add, zeros
 from .._op import CLASSIFIED, composite, linear
-from .._tape import MODE, Record, next_position, project, space_of
+from .._tape import MODE, OFF, Record, next_position, project, space_of
 from .._tensor import OPS, Tensor, detached, wrap, writable
 from ..errors import UnsupportedError
 from ..typing import Array, Shape
@@ -182,18 +183,18 @@ def _recorded_getitem(x: Tensor, index: Any) -> Tensor:
     if type(index) is not int:
         index = _constant(index)
     a = x._array
+    mode = MODE.get()
+    if mode is not None and mode is not OFF:
+        return getitem.op.play(mode, (x,), (a,), functools.partial(operator.getitem, a, index), ((index,), {}))
     out = a[index]
     parent = x._record
     result = _new(Tensor)
     result._array = out
-    if parent is None:
+    if parent is None or mode is OFF:
         result._record = None
         return result
-    op = getitem.op
-    if MODE.get() is not None:
-        return op.result(MODE.get(), (x,), (a,), out, ((index,), {}))
     result._record = made = Record()
-    made.op = op
+    made.op = getitem.op
     made.x = parent
     made.y = made.for_y = None
     made.space = space_of(out.shape, out.dtype)
@@ -216,13 +217,14 @@ def assign(x: Any, value: Any, index: Any) -> Any:
     return out
 
 
-def _write(array: Array, value: Any, index: Any) -> None:
-    """Do `array[index] = value`, so that of several writes to one entry the last wins."""
+def _write(array: Array, value: Any, index: Any) -> Array:
+    """Do `array[index] = value`, so that of several writes to one entry the last wins, and return `array`."""
     if device_of(array) != "cpu" and _may_repeat(index):
         # Writes are in no order there: let all writes to an entry write the value of the last one.
         last = _last_writers(array, index)
         value = np.reshape(np.broadcast_to(_stripped(value, last.ndim), last.shape), -1)[last]
     array[index] = value
+    return array
 
 
 def _last_writers(like: Array, index: Any) -> Array:
@@ -290,16 +292,18 @@ def _recorded_assign(target: Tensor, value: Any, index: Any) -> Tensor:
     if not number and v.dtype != target.dtype:
         v = v.astype(target.dtype)  # a complaint about the conversion must not find the target half written
     p = target._record
+    mode = MODE.get()
     array = writable(target)
+    if mode is not None and mode is not OFF:
+        v = operand(value, array) if number and target.device != "cpu" else v
+        arrays = (array, v if number else given)
+        inputs = (target, value if q is not None else arrays[1])
+        return assign.op.play(mode, inputs, arrays, functools.partial(_write, array, v, index), ((index,), {}))
     _write(array, v, index)
-    if p is None and q is None:
+    if mode is OFF or (p is None and q is None):
         return wrap(array)
     if number and target.device != "cpu":
         v = operand(value, array)
-    if MODE.get() is not None:
-        return assign.op.result(
-            MODE.get(), (target, value if q is not None else v), (array, v if number else given), array, ((index,), {})
-        )
     made = Record()
     made.op = assign.op
     made.x = p

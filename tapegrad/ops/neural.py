@@ -601,10 +601,14 @@ def _logsumexp_vjp(
 def _recorded_logsumexp(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
     a = x._array
     wide = accumulation_dtype(a.dtype)
-    out, shift, total = _logsumexp(a if wide is None else a.astype(wide), axis, keepdims)
-    settings = {"axis": axis, "keepdims": keepdims, "shift": shift, "total": total}
-    out = out.astype(a.dtype, copy=False)
-    return sum_of_exponentials.op.result(MODE.get(), (x,), (a,), out, ((), settings))
+    settings = {"axis": axis, "keepdims": keepdims}
+
+    def compute() -> Any:
+        out, shift, total = _logsumexp(a if wide is None else a.astype(wide), axis, keepdims)
+        settings.update(shift=shift, total=total)
+        return out.astype(a.dtype, copy=False)
+
+    return sum_of_exponentials.op.play(MODE.get(), (x,), (a,), compute, ((), settings))
 
 
 sum_of_exponentials = general(
@@ -794,10 +798,15 @@ def cross_entropy(
     if not isinstance(x, Tensor) or x._record is None:
         x = _floating(detached(x))
         return _like(logits, label_cross_entropy(x, labels, axis, reduction, label_smoothing))
-    out, shift, total = _label_losses(x._array, labels, axis, reduction, label_smoothing)
+    a = x._array
     settings = {"axis": axis, "reduction": reduction, "label_smoothing": label_smoothing}
-    settings |= {"shift": shift, "total": total}
-    return label_cross_entropy.op.result(MODE.get(), (x, labels), (x._array, labels), out, ((), settings))
+
+    def compute() -> Any:
+        out, shift, total = _label_losses(a, labels, axis, reduction, label_smoothing)
+        settings.update(shift=shift, total=total)
+        return out
+
+    return label_cross_entropy.op.play(MODE.get(), (x, labels), (a, labels), compute, ((), settings))
 
 
 label_cross_entropy.op.public = cross_entropy
