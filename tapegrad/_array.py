@@ -7,13 +7,13 @@ import functools
 import importlib
 import math
 import sys
-from collections.abc import Sequence
-from types import ModuleType
+from collections.abc import Callable, Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
 
-from .errors import DeviceError, DtypeError, MissingPackageError
+from .errors import DeviceError, DtypeError, MissingPackageError, OutOfMemoryError, TapegradError
 from .typing import Array, ArrayLike, DtypeLike, Shape
 
 DOUBLE = np.float64
@@ -23,22 +23,53 @@ DIFFERENTIABLE = "fc"
 """The kinds of dtype that have derivatives: real and complex floating point."""
 
 LIBRARIES: dict[type, Any] = {np.ndarray: np}
-"""Array type to the namespace that creates such arrays; the test kit adds its stand-in for CuPy."""
+"""Array type to the namespace that creates such arrays; see `register`."""
+
+CUDA: list[Any] = []
+"""What stands in for the cupy module: the last entry, if any, is used wherever a CUDA device is asked for."""
+
+_waiting: list[Callable[[], None]] = []
 
 
-def cupy() -> ModuleType:
-    """Return the cupy module, or raise an error that names the command that installs it.
+def register(kind: type, module: Any) -> None:
+    """Take arrays of type `kind` for arrays, made by the namespace `module`; the first that is not NumPy's is awaited.
+
+    CuPy's arrays are registered when they are first met, the test kit's stand-in for them when it is imported.
+    """
+    LIBRARIES.setdefault(kind, module)
+    while _waiting:
+        _waiting.pop()()
+
+
+def on_first_device(callback: Callable[[], None]) -> None:
+    """Call `callback` once arrays other than NumPy's come into play, so that programs without pay nothing for them."""
+    if len(LIBRARIES) > 1:
+        callback()
+    else:
+        _waiting.append(callback)
+
+
+def cupy() -> Any:
+    """Return the cupy module (or what stands in for it), or raise an error that says what to install.
 
     Raises
     ------
     MissingPackageError
-        If cupy is not installed.
+        If cupy is not installed, or its installation is broken.
     """
+    if CUDA:
+        return CUDA[-1]
     try:
         module = importlib.import_module("cupy")
-    except ImportError as error:
+    except ModuleNotFoundError as error:
         raise MissingPackageError.of("cupy", "a CUDA device", "cuda12]' or 'tapegrad[cuda13") from error
-    LIBRARIES.setdefault(module.ndarray, module)
+    except ImportError as error:
+        raise MissingPackageError(
+            f"a CUDA device needs the package cupy, which is installed but cannot be imported ({error}); install it "
+            "anew, one build only, for the CUDA version that nvidia-smi shows: pip install 'tapegrad[cuda12]'"
+        ) from error
+    if module.ndarray not in LIBRARIES:
+        register(module.ndarray, module)
     return module
 
 
@@ -82,14 +113,91 @@ def move(array: Array, device: str) -> Array:
         return array
     if device == "cpu":
         return to_host(array)
-    if place != "cuda" or (number and not number.isdigit()):
+    with on_device(device) as module:
+        return module.asarray(array)
+
+
+@contextlib.contextmanager
+def on_device(device: str) -> Iterator[Any]:
+    """Return a context in which CuPy, which it gives, makes its arrays on `device`: `"cuda"`, `"cuda:1"`.
+
+    Raises
+    ------
+    DeviceError
+        If `device` is misspelled or absent, or its driver is missing or too old.
+    OutOfMemoryError
+        If the device is full.
+    MissingPackageError
+        If cupy is not installed.
+    """
+    place, _, number = str(device).partition(":")
+    if place != "cuda" or (":" in device and not number.isdigit()):
         raise DeviceError(f"got device {device!r}, expected 'cpu', 'cuda' or 'cuda:N'")
     module = cupy()
     try:
         with module.cuda.Device(int(number)) if number else contextlib.nullcontext():
-            return module.asarray(array)
+            yield module
     except module.cuda.runtime.CUDARuntimeError as error:
-        raise DeviceError(f"device {device!r} cannot be used: {error}; use device='cpu', or mend the driver") from error
+        raise DeviceError(
+            f"device {device!r} cannot be used: {_diagnosis(module, error)}; or use device='cpu'"
+        ) from error
+    except MemoryError as error:
+        raise explained(error, f"device {device!r}", ()) from error
+
+
+def _diagnosis(module: Any, error: Any) -> str:
+    """Return what is wrong with the devices, and what to do about it."""
+    status = getattr(error, "status", None)
+    if status == 35:  # cudaErrorInsufficientDriver, which a machine without any driver gives too
+        return (
+            f"the NVIDIA driver is missing, or too old for the CUDA version that cupy {module.__version__} was built "
+            "for; update the driver (nvidia-smi shows which CUDA it can do), or install cupy for an older CUDA"
+        )
+    if status == 100:  # cudaErrorNoDevice
+        return "no CUDA device was found; see whether nvidia-smi lists one, and CUDA_VISIBLE_DEVICES does not hide it"
+    if status == 101:  # cudaErrorInvalidDevice
+        count = module.cuda.runtime.getDeviceCount()
+        return f"there {'is one device' if count == 1 else f'are {count} devices'}, numbered from cuda:0"
+    return f"{error}; see whether nvidia-smi lists the device, and mend the driver"
+
+
+def explained(error: Exception, name: str, values: Any) -> Exception:
+    """Return a better error than `error`, raised by `name` of `values`, where devices or memory are the reason.
+
+    That is a DeviceError if the arrays among `values`, in containers and tensors too, live on different devices, an
+    OutOfMemoryError if a device is full, and otherwise `error` itself.
+    """
+    if isinstance(error, TapegradError):
+        return error
+    if isinstance(error, MemoryError):
+        return OutOfMemoryError(
+            f"{name} ran out of memory ({error}); let go of results that are no longer needed, with their history "
+            "(use item() or detach() for what is only looked at), take smaller batches, or checkpoint; "
+            "on a CUDA device, tapegrad.memory_summary() tells who holds how much"
+        )
+    found = {(type(a), device_of(a)) for a in _arrays_in(values)}
+    if len(found) < 2:
+        return error
+    places = sorted({place for _, place in found})
+    there = "', '".join(places)
+    return DeviceError(
+        f"{name} got operands on different devices or of different array libraries ('{there}'); "
+        f"move one of them, for instance with t.to({places[-1]!r}), or a plain array with "
+        f"tapegrad.tensor(a, device={places[-1]!r})"
+    )
+
+
+def _arrays_in(values: Any) -> Iterator[Any]:
+    """Yield the arrays in nested containers, those of tensors too; NumPy's numbers go with every device."""
+    if isinstance(values, dict):
+        values = tuple(values.values())
+    if isinstance(values, (list, tuple)):
+        for value in values:
+            yield from _arrays_in(value)
+        return
+    values = getattr(values, "_array", values)
+    if is_array(values) and not isinstance(values, np.generic):
+        yield values
 
 
 def to_host(array: Array) -> np.ndarray[Any, Any]:
@@ -189,10 +297,11 @@ def accumulation_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
 def sum_over(values: Any, axes: Sequence[int]) -> Any:
     """Return `values`, an array or a tensor, summed over `axes`, ascending; 16-bit numbers are added up in 32 bits.
 
-    Leading axes of NumPy's arrays are summed by BLAS, as a product with ones: up to twenty times as fast.
+    Leading axes are summed by BLAS, as a product with ones: up to twenty times as fast for NumPy's arrays, and on a
+    device, where a reduction to few numbers keeps few of its processors busy, large arrays are summed so too.
     """
     if (
-        type(values) is np.ndarray
+        type(values) in LIBRARIES
         and axes[-1] == len(axes) - 1 < values.ndim - 1
         and values.dtype.char in "fd"
         and values.flags.c_contiguous
@@ -200,11 +309,19 @@ def sum_over(values: Any, axes: Sequence[int]) -> Any:
     ):
         rest = values.shape[len(axes) :]
         rows = math.prod(values.shape[: len(axes)])
-        ones = (_ones if rows <= 65536 else np.ones)(rows, values.dtype.char)
-        total = ones @ (values if values.ndim == 2 else values.reshape(rows, -1))
-        return total if len(rest) == 1 else total.reshape(rest)
+        ones = None
+        if type(values) is np.ndarray:
+            ones = (_ones if rows <= 65536 else np.ones)(rows, values.dtype.char)
+        elif values.size >= _MANY:
+            ones = np.ones_like(values, shape=rows)
+        if ones is not None:
+            total = ones @ (values if values.ndim == 2 else values.reshape(rows, -1))
+            return total if len(rest) == 1 else total.reshape(rest)
     wide = accumulation_dtype(values.dtype)
     return values.sum(axis=axes[0] if len(axes) == 1 else tuple(axes), dtype=wide)
+
+
+_MANY = 1 << 16
 
 
 @functools.lru_cache(32)
@@ -212,16 +329,96 @@ def _ones(count: int, dtype: str) -> np.ndarray[Any, Any]:
     return np.ones(count, dtype)
 
 
+_DETERMINISTIC: ContextVar[bool] = ContextVar("tapegrad_deterministic", default=False)
+
+
+class deterministic(contextlib.ContextDecorator):  # noqa: N801 - a function by its use
+    """Return a context, also a decorator, under which gradients on a CUDA device are the same bits in every run.
+
+    What reads an entry more than once (`x[[0, 0]]`, `np.take`, an embedding) adds to its gradient more than once. CuPy
+    does that by atomic additions, whose order, and so the last bits of the sum, changes from run to run. Here they are
+    replaced by a sorted sum, in an order that the indices alone decide; it takes a sort and some ten kernels more, and
+    waits for nothing. On the host gradients are always the same bits. It covers this thread or task, and `backward`
+    must run under it.
+
+    Parameters
+    ----------
+    enabled : whether it is on; `deterministic(False)` switches it off inside another
+
+    Examples
+    --------
+    >>> import numpy as np, tapegrad as tg
+    >>> x = tg.tensor([1.0, 2.0], requires_grad=True)
+    >>> with tg.deterministic():
+    ...     np.sum(x[[0, 0, 1]]).backward()
+    >>> x.grad
+    tensor([2., 1.])
+    """
+
+    def __init__(self, enabled: bool = True) -> None:
+        self._enabled = enabled
+        self._before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self._before.append(_DETERMINISTIC.get())
+        _DETERMINISTIC.set(self._enabled)
+
+    def __exit__(self, *exception: object) -> None:
+        _DETERMINISTIC.set(self._before.pop())
+
+    def _recreate_cm(self) -> deterministic:
+        return deterministic(self._enabled)
+
+
 def scatter_add(target: Array, index: Any, values: Array) -> None:
     """Add `values` into `target[index]`, once for every time an entry is named, in place.
 
     CuPy's atomic additions know no complex numbers, so real and imaginary parts are added apart there.
     """
-    if target.dtype.kind == "c" and device_of(target) != "cpu":
-        scatter_add(target.real, index, values.real)
-        scatter_add(target.imag, index, values.imag)
+    if device_of(target) == "cpu":
+        np.add.at(target, index, values)
+    elif _DETERMINISTIC.get():
+        sorted_add(target, index, values)
+    elif target.dtype.kind == "c":
+        np.add.at(target.real, index, values.real)
+        np.add.at(target.imag, index, values.imag)
     else:
         np.add.at(target, index, values)
+
+
+def sorted_add(target: Array, index: Any, values: Array) -> None:
+    """Do what `scatter_add` does in an order of additions that the indices alone decide, in any array library.
+
+    The values are sorted by the entry that they go to; then every run of equal entries is summed by doubling: after
+    step `k` each value holds the sum of up to 2**k values of its run before and including it, so the last one of a run
+    ends with the sum of all. Nothing here depends on how many runs there are, which only waiting would tell.
+    """
+    entries = index if type(index) is tuple else (index,)
+    first = entries[0]
+    if len(entries) == 1 and is_array(first) and first.dtype.kind in "iu" and target.ndim:
+        rows, shape = target.shape[0], (first.size, math.prod(target.shape[1:]))
+        numbers = first % rows
+        values = np.broadcast_to(values, (*first.shape, *target.shape[1:]))
+    else:
+        rows, shape = target.size, (-1, 1)
+        numbers = np.reshape(np.arange(rows, like=target), target.shape)[index]
+        values = np.broadcast_to(values, numbers.shape)
+    numbers = np.ravel(numbers)
+    count = numbers.shape[0]
+    if not count:
+        return
+    order = np.argsort(numbers, kind="stable")
+    numbers, values = numbers[order], np.reshape(values, shape)[order]
+    step = 1
+    while step < count:
+        same = (numbers[step:] == numbers[:-step])[:, None]
+        values = np.concatenate([values[:step], values[step:] + np.where(same, values[:-step], 0)])
+        step *= 2
+    # All but the last of each run are written to a row too much.
+    places = np.where(numbers[1:] != numbers[:-1], numbers[:-1], rows)
+    sums = np.zeros_like(target, shape=(rows + 1, values.shape[1]))
+    sums[np.concatenate([places, numbers[-1:]])] = values
+    target += np.reshape(sums[:rows], target.shape)
 
 
 def holders(array: Array) -> int:

@@ -11,6 +11,7 @@ __all__ = [
     "LeafError",
     "LostGradientError",
     "MissingPackageError",
+    "OutOfMemoryError",
     "ShapeError",
     "TapegradError",
     "UnsupportedError",
@@ -47,6 +48,10 @@ class LostGradientError(TapegradError, TypeError):
 
 class UnsupportedError(TapegradError, TypeError):
     """A function or keyword has no derivative rule; the message names what can be used instead."""
+
+
+class OutOfMemoryError(TapegradError, MemoryError):
+    """A device has no memory left for an array; the message says how to need less of it."""
 
 
 class MissingPackageError(TapegradError, ImportError):
