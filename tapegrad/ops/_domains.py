@@ -12,7 +12,11 @@ from typing import Any
 
 import numpy as np
 
-Draw = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray[Any, Any]]
+Array = np.ndarray[Any, Any]
+Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]
+
+# Sums and products of entries come out as they should up to rounding in the least precise dtype that is drawn.
+_ROUNDING = 1e-2
 
 
 @dataclass(frozen=True)
@@ -21,7 +25,8 @@ class Domain:
 
     `draw(rng, shape)` gives float64 values (or, for constant inputs, booleans or integers). `complex` says that the
     rule holds for complex values too, whose real and imaginary parts are then drawn one after the other unless
-    `draw_complex` says otherwise. `low` and `high` bound elementwise domains.
+    `draw_complex` says otherwise. `low` and `high` bound elementwise domains; `holds(values)` says of real values
+    within these bounds whether they belong. The name is the code that makes the domain.
     """
 
     name: str
@@ -30,8 +35,29 @@ class Domain:
     low: float = -np.inf
     high: float = np.inf
     draw_complex: Draw | None = None
+    holds: Callable[[Array], bool] | None = None
 
-    def sample(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any = np.float64) -> np.ndarray[Any, Any]:
+    def __repr__(self) -> str:
+        return self.name
+
+    def contains(self, values: Any) -> bool:
+        """Return whether an array, of any dtype, lies in the domain; of complex values only whether it can.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> positive.contains(np.array([0.5, 2.0])), positive.contains(np.array([0.5, -2.0]))
+        (True, False)
+        """
+        values = np.asarray(values)
+        if values.dtype.kind == "c":
+            return self.complex and bool(np.isfinite(values).all())
+        slack = 0.0 if values.dtype.kind in "biu" else 4 * float(np.finfo(values.dtype).eps) * np.abs(values)
+        values = values.astype(np.float64) if values.dtype.kind == "f" else values
+        within = np.isfinite(values) & (values >= self.low - slack) & (values <= self.high + slack)
+        return bool(within.all()) and (self.holds is None or bool(self.holds(values)))
+
+    def sample(self, rng: np.random.Generator, shape: tuple[int, ...], dtype: Any = np.float64) -> Array:
         """Return an array of `shape` and `dtype`; booleans and integers keep their own dtype."""
         dtype = np.dtype(dtype)
         if dtype.kind == "c":
@@ -56,23 +82,29 @@ def interval(low: float, high: float) -> Domain:
 def away_from(*points: float, within: float = 3.0, gap: float = 0.1) -> Domain:
     """Real numbers of size at most `within` that keep a distance of at least `gap` from each of `points`."""
 
-    def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         values = np.asarray(rng.uniform(-within, within, shape))
         for point in points:
             near = np.abs(values - point) < gap
             values = np.where(near, point + np.where(values < point, -gap, gap) + (values - point), values)
         return values
 
-    return Domain(f"away_from{points}", draw, low=-within - gap, high=within + gap)
+    def holds(values: Array) -> bool:
+        # A float16 next to the gap's edge may be rounded over it.
+        return all(bool((np.abs(values - point) >= gap * (1 - _ROUNDING)).all()) for point in points)
+
+    changed = f", within={within}" * (within != 3.0) + f", gap={gap}" * (gap != 0.1)
+    name = f"away_from({', '.join(map(str, points))}{changed})"
+    return Domain(name, draw, low=-within - gap, high=within + gap, holds=holds)
 
 
-def _distinct(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+def _distinct(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     count = int(np.prod(shape))
     values = (np.arange(count) - count / 2 + rng.uniform(0.1, 0.4, count)) * 0.37
     return rng.permutation(values).reshape(shape)
 
 
-def _matrix(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+def _matrix(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     return rng.uniform(-1, 1, shape)
 
 
@@ -83,10 +115,12 @@ anything = replace(real, name="anything", complex=True)
 """Real and complex numbers of moderate size."""
 
 positive = replace(interval(0.2, 3), name="positive")
+"""Positive numbers of moderate size."""
 
 nonzero = replace(away_from(0.0, gap=0.3), name="nonzero", complex=True)
+"""Real numbers that keep a distance from zero, and complex numbers whose parts do."""
 
-distinct = Domain("distinct", _distinct)
+distinct = Domain("distinct", _distinct, holds=lambda values: bool((np.diff(np.sort(values, axis=None)) > 0.05).all()))
 """Real numbers of which no two are closer than a finite difference's step, in random order: no ties."""
 
 booleans = Domain("booleans", lambda rng, shape: rng.random(shape) < 0.5)
@@ -94,33 +128,143 @@ booleans = Domain("booleans", lambda rng, shape: rng.random(shape) < 0.5)
 
 def integers(low: int, high: int) -> Domain:
     """Integers from `low` up to, not including, `high`; constants."""
-    return Domain(f"integers({low}, {high})", lambda rng, shape: rng.integers(low, high, shape))
+    return Domain(f"integers({low}, {high})", lambda rng, shape: rng.integers(low, high, shape), low=low, high=high - 1)
 
 
-def _well_conditioned(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+# Vectors in the last axis
+
+
+def _lengths(values: Array) -> Array:
+    return np.sqrt(np.sum(values * values, axis=-1, keepdims=True))
+
+
+def _unit_norm(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    values = np.asarray(rng.uniform(-1, 1, shape))
+    if not values.ndim:
+        return np.where(values < 0, -1.0, 1.0)
+    if not values.size:
+        return values
+    # Directions that rounding would spoil are replaced by the first axis.
+    short = _lengths(values) < 0.1
+    values = np.where(short, np.arange(shape[-1]) == 0, values)
+    return np.asarray(values / _lengths(values))
+
+
+def _simplex(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    weights = np.asarray(rng.uniform(0.1, 1, shape))
+    return weights / np.sum(weights, axis=-1, keepdims=True) if weights.size and weights.ndim else np.ones(shape)
+
+
+unit_norm = Domain(
+    "unit_norm",
+    _unit_norm,
+    low=-1,
+    high=1,
+    holds=lambda v: not v.size or np.allclose(_lengths(v) if v.ndim else np.abs(v), 1, atol=_ROUNDING),
+)
+"""Vectors of length one, in the last axis."""
+
+simplex = Domain(
+    "simplex",
+    _simplex,
+    low=0,
+    high=1,
+    holds=lambda v: not v.size or np.allclose(np.sum(v, axis=-1) if v.ndim else v, 1, atol=_ROUNDING),
+)
+"""Probabilities that sum to one along the last axis, none of them next to zero."""
+
+
+# Matrices in the last two axes
+
+
+def _turned(a: Array) -> Array:
+    return np.swapaxes(a, -1, -2)
+
+
+def _is_symmetric(a: Array) -> bool:
+    return a.ndim > 1 and a.shape[-1] == a.shape[-2] and np.allclose(a, _turned(a), atol=_ROUNDING)
+
+
+def _eigenvalues(a: Array) -> Array:
+    return np.linalg.eigvalsh(a) if a.size else np.ones((*a.shape[:-2], 1))
+
+
+def _well_conditioned(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     rows, columns = shape[-2:]
     return _matrix(rng, shape) + 2.0 * np.eye(rows, columns)
 
 
-def _positive_definite(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+def _positive_definite(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
     factor = _matrix(rng, shape)
-    return factor @ np.swapaxes(factor, -1, -2) + np.eye(shape[-1])
+    return factor @ _turned(factor) + np.eye(shape[-1])
 
 
-invertible = Domain("invertible", _well_conditioned, complex=True)
-positive_definite = Domain("positive_definite", _positive_definite)
+def _has_full_rank(a: Array) -> bool:
+    return a.ndim > 1 and (not a.size or bool((np.linalg.svd(a, compute_uv=False)[..., -1] > 1e-6).all()))
+
+
+invertible = Domain("invertible", _well_conditioned, complex=True, holds=_has_full_rank)
+"""Matrices next to twice the unit matrix: of full rank, seldom close to losing it."""
+
+positive_definite = Domain(
+    "positive_definite",
+    _positive_definite,
+    holds=lambda a: (
+        _is_symmetric(a) and bool((_eigenvalues(a) > 1 - _ROUNDING * max(1, np.abs(a).max(initial=0))).all())
+    ),
+)
+"""Symmetric matrices with eigenvalues of at least one."""
 
 
 def symmetric(gap: float = 0.1) -> Domain:
     """Symmetric matrices whose eigenvalues are at least `gap` apart."""
 
-    def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray[Any, Any]:
+    def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         q, _ = np.linalg.qr(_matrix(rng, shape))
         n = shape[-1]
         w = (np.arange(n) - n / 2) * (gap + 0.5) + rng.uniform(0, 0.5, (*shape[:-2], n))
-        return (q * w[..., None, :]) @ np.swapaxes(q, -1, -2)
+        return (q * w[..., None, :]) @ _turned(q)
 
-    return Domain(f"symmetric(gap={gap})", draw)
+    def holds(a: Array) -> bool:
+        return _is_symmetric(a) and bool(
+            (np.diff(_eigenvalues(a), axis=-1) > gap - _ROUNDING * max(1, np.abs(a).max(initial=0))).all()
+        )
+
+    return Domain(f"symmetric(gap={gap})", draw, holds=holds)
+
+
+def _orthogonal(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+    rows, columns = shape[-2:]
+    if rows < columns:
+        return _turned(_orthogonal(rng, (*shape[:-2], columns, rows)))
+    q, r = np.linalg.qr(_matrix(rng, shape))
+    return q * np.where(np.diagonal(r, axis1=-2, axis2=-1) < 0, -1.0, 1.0)[..., None, :]
+
+
+def _is_orthogonal(a: Array) -> bool:
+    if a.ndim < 2:
+        return False
+    a = a if a.shape[-2] >= a.shape[-1] else _turned(a)
+    return np.allclose(_turned(a) @ a, np.eye(a.shape[-1]), atol=_ROUNDING)
+
+
+orthogonal = Domain("orthogonal", _orthogonal, holds=_is_orthogonal)
+"""Matrices with orthonormal columns or, if they are wide, rows."""
+
+
+def triangular(lower: bool = True) -> Domain:
+    """Triangular matrices whose diagonal keeps a distance from zero."""
+
+    def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
+        a = np.tril(_matrix(rng, shape), -1) if lower else np.triu(_matrix(rng, shape), 1)
+        return a + rng.uniform(0.5, 2, (*shape[:-1], 1)) * np.eye(*shape[-2:])
+
+    def holds(a: Array) -> bool:
+        if a.ndim < 2 or not np.array_equal(a, np.tril(a) if lower else np.triu(a)):
+            return False
+        return bool((np.abs(np.diagonal(a, axis1=-2, axis2=-1)) > 0.4).all())
+
+    return Domain(f"triangular(lower={lower})", draw, holds=holds)
 
 
 @dataclass(frozen=True)

@@ -13,15 +13,31 @@ from ..ops._domains import (
     interval,
     invertible,
     nonzero,
+    orthogonal,
     positive,
     positive_definite,
     real,
+    simplex,
     symmetric,
+    triangular,
+    unit_norm,
 )
 from ._checks import GradientError, check_gradients, check_jvp, check_vjp
+from ._code import as_code
 from ._numerical import Estimate, derivative
 from ._standin import StrictArray, counting, strict
-from ._strategies import LAYOUTS, arrays, axes, broadcastable_arrays, indices, shapes
+from ._strategies import (
+    LAYOUTS,
+    arrays,
+    axes,
+    broadcastable_arrays,
+    einsums,
+    indices,
+    matmul_arrays,
+    nested,
+    shapes,
+    tensors,
+)
 
 __all__ = [
     "LAYOUTS",
@@ -31,6 +47,7 @@ __all__ = [
     "StrictArray",
     "anything",
     "arrays",
+    "as_code",
     "away_from",
     "axes",
     "broadcastable_arrays",
@@ -40,16 +57,24 @@ __all__ = [
     "counting",
     "derivative",
     "distinct",
+    "einsums",
     "indices",
     "interval",
     "invertible",
+    "matmul_arrays",
+    "nested",
     "nonzero",
+    "orthogonal",
     "positive",
     "positive_definite",
     "real",
     "shapes",
+    "simplex",
     "strict",
     "symmetric",
+    "tensors",
+    "triangular",
+    "unit_norm",
 ]
 
 for _public in (GradientError, StrictArray, Estimate):
