@@ -19,6 +19,9 @@ from .typing import Array, ArrayLike, DtypeLike, Shape
 DOUBLE = np.float64
 """The type of NumPy's 0-d results: recorders recognize it to skip comparing shapes and dtypes."""
 
+MENDED = (TypeError, ValueError, MemoryError)
+"""What libraries raise where devices or memory are the reason: `explained` says so."""
+
 DIFFERENTIABLE = "fc"
 """The kinds of dtype that have derivatives: real and complex floating point."""
 
@@ -198,6 +201,22 @@ def _arrays_in(values: Any) -> Iterator[Any]:
     values = getattr(values, "_array", values)
     if is_array(values) and not isinstance(values, np.generic):
         yield values
+
+
+def companion(array: Array, name: str, purpose: str) -> Any:
+    """Return SciPy's module `name` ("scipy.linalg"), or cupyx's of that name for an array on a CUDA device.
+
+    Raises
+    ------
+    MissingPackageError
+        If SciPy is not installed, with what `purpose` needs.
+    """
+    if type(array).__module__.partition(".")[0] == "cupy":
+        return importlib.import_module(f"cupyx.{name}")
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        raise MissingPackageError.of("scipy", purpose, "scipy") from error
 
 
 def to_host(array: Array) -> np.ndarray[Any, Any]:

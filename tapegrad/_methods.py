@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ._array import device_of, to_host
+from ._hooks import register_hook, register_post_accumulate_grad_hook, retain_grad
 from ._op import recorder
 from ._tape import MODE, OFF, Leaf
 from ._tensor import OPS, Tensor, assign, detached, wrap, wrapped, writable
@@ -266,6 +267,8 @@ def attach() -> None:
     methods |= {f"__{kind.__name__}__": _number(kind) for kind in (float, int, complex)}
     methods |= {"item": _item, "tolist": _tolist, "__len__": _len, "__iter__": _iter, "__contains__": _contains}
     methods |= {"__repr__": _repr, "__str__": _str, "__format__": _format}
+    methods |= {"register_hook": register_hook, "retain_grad": retain_grad}
+    methods["register_post_accumulate_grad_hook"] = register_post_accumulate_grad_hook
     methods |= {"__copy__": _copied, "__deepcopy__": _deepcopied, "__reduce__": _reduced}
     methods["__bool__"] = lambda self: bool(self._array)
     methods["__index__"] = lambda self: operator.index(self._array)

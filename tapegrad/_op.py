@@ -20,7 +20,7 @@ from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any
 
-from ._array import DOUBLE, LIBRARIES, as_array, broadcast_to, device_of, is_array, native, zeros
+from ._array import DOUBLE, LIBRARIES, MENDED, as_array, broadcast_to, device_of, explained, is_array, native, zeros
 from ._tape import (
     FORWARD_ONLY,
     MODE,
@@ -35,7 +35,7 @@ from ._tape import (
     space_of,
 )
 from ._tensor import OPS, Tensor, detached, wrap, wrapped
-from .errors import DeviceError, UnsupportedError
+from .errors import UnsupportedError
 from .typing import Formula, Shape
 
 __all__ = ["RULES", "binary", "composite", "constant", "elementwise", "general", "linear", "metadata", "multilinear"]
@@ -133,6 +133,10 @@ class Op:
         )
         self.projects = self.broadcasts or not self.trusted
         self.public: Callable[..., Any] = function
+
+    # Only the op of a record with hooks has others: see `_hooks`.
+    hooks: list[Callable[[Tensor], Any]] | None = None
+    retains = False
 
     def __repr__(self) -> str:
         return f"<{self.kind} {self.name}>"
@@ -269,6 +273,8 @@ class Op:
                 self.fill(record, parents, arrays, out, call)
                 if not any(p is not None for p in record.parents()) and not active:
                     record = None
+        for watcher in watchers:
+            watcher.computed(self, inputs, call, outs, record, seconds)
         results = wrapped(out)
         if record is not None:
             records = [_part(record, i, a) for i, a in enumerate(out)] if several else [record]
@@ -290,8 +296,6 @@ class Op:
             results = tensors[0]
             if several:
                 results = type(out)(*tensors) if hasattr(out, "_fields") else tuple(tensors)
-        for watcher in watchers:
-            watcher.computed(self, inputs, call, outs, record, seconds)
         return results
 
     # Forward mode
@@ -419,18 +423,6 @@ def _operand(value: Any) -> Any:
     return as_array(value.__array__()) if hasattr(value, "__array__") else NotImplemented
 
 
-def _explained(error: TypeError, op: Op, arrays: Sequence[Any]) -> TypeError:
-    """Return a better error for operands on different devices, and otherwise the one that the library raised."""
-    devices = sorted({device_of(a) for a in arrays if is_array(a) and a.shape})
-    if len({type(a) for a in arrays if is_array(a) and a.shape}) > 1:
-        there = "', '".join(devices)
-        return DeviceError(
-            f"{op.name} got operands on different devices or of different array libraries ('{there}'); "
-            f"move one of them, for instance with t.to({devices[-1]!r})"
-        )
-    return error
-
-
 def recorder(op: Op, function: Callable[..., Any] | None = None) -> Callable[..., Any]:
     """Return what runs instead of `op`'s function where a tensor may be among the arguments.
 
@@ -469,7 +461,10 @@ def _unary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
         mode = mode_of()
         if mode is not None and mode is not OFF:
             return op.play(mode, (x,), (a,), functools.partial(function, a), ((), {}))
-        out = function(a)
+        try:
+            out = function(a)
+        except MemoryError as error:
+            raise explained(error, op.name, (a,)) from None
         parent = x._record
         result = _new(Tensor)
         result._array = out
@@ -516,8 +511,8 @@ def _binary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
             if mode is not None and mode is not OFF and (isinstance(x, Tensor) or isinstance(y, Tensor)):
                 return op.play(mode, (x, y), (a, b), functools.partial(function, a, b), ((), {}))
             out = function(a, b)
-        except TypeError as error:
-            raise _explained(error, op, (a, b)) from None
+        except MENDED as error:
+            raise explained(error, op.name, (a, b)) from None
         if mode is OFF or (p is None and q is None):
             return wrap(out) if isinstance(x, Tensor) or isinstance(y, Tensor) else out
         result = _new(Tensor)
@@ -573,7 +568,10 @@ def _one(op: Op) -> Callable[..., Any]:
         mode = mode_of()
         if mode is not None and mode is not OFF:
             return op.play(mode, (x,), (a,), functools.partial(function, a, *rest, **kwargs), (rest, kwargs))
-        out = function(a, *rest, **kwargs)
+        try:
+            out = function(a, *rest, **kwargs)
+        except MemoryError as error:
+            raise explained(error, op.name, (a,)) from None
         parent = x._record
         if parent is None or mode is OFF:
             return wrapped(out)
@@ -624,8 +622,8 @@ def _any(op: Op) -> Callable[..., Any]:
                 out = function(*given, **kwargs)
             else:
                 return op.play(mode, inputs, arrays, functools.partial(function, *given, **kwargs), (rest, kwargs))
-        except TypeError as error:
-            raise _explained(error, op, arrays) from None
+        except MENDED as error:
+            raise explained(error, op.name, arrays) from None
         if not any(tensors):
             return out
         if not tracked or mode is OFF:

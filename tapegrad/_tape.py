@@ -72,7 +72,7 @@ class Record:
 class Leaf(Record):
     """The record of a tensor made with `requires_grad=True`: it has no op, and holds the gradient."""
 
-    __slots__ = ("dtype", "grad", "shape")
+    __slots__ = ("completed", "dtype", "grad", "hooks", "shape")
 
     def __init__(self, shape: Shape, dtype: Any) -> None:
         self.op = self.x = self.y = self.for_x = self.for_y = None
@@ -81,6 +81,8 @@ class Leaf(Record):
         self.shape = shape
         self.dtype = dtype
         self.grad: Tensor | None = None
+        self.hooks: list[Callable[[Tensor], Any]] | None = None
+        self.completed: list[Callable[[], None]] | None = None
 
 
 class Dual(Record):
@@ -116,9 +118,12 @@ class Watcher:
     """What looks on while operations are computed and rules are applied, and may put its own in a rule's place.
 
     Strong zero, checks and profiles are watchers. They see the parts of composites, and not what has no derivative.
+    The `rule` of one that `judges` is applied last, around those of all others.
     """
 
     __slots__ = ()
+
+    judges = False
 
     def computed(
         self, op: Op, inputs: Sequence[Any], call: Any, outs: Sequence[Any], record: Record | None, seconds: float
@@ -175,7 +180,7 @@ class ModeContext:
         mode = Mode(
             recording if self._recording is None else self._recording,
             levels if self._levels is None else self._levels,
-            watchers + self._watchers,
+            tuple(sorted(watchers + self._watchers, key=lambda watcher: watcher.judges)),
         )
         MODE.set(None if mode == Mode() else OFF if mode == OFF else mode)
 
@@ -340,6 +345,7 @@ def replay(
     wanted: Collection[Record] | None = None,
     retain: bool = False,
     create: bool = False,
+    beyond: int | None = None,
 ) -> dict[Record, Any]:
     """Replay the tape in reverse and return the cotangents that arrive at the leaves.
 
@@ -349,6 +355,7 @@ def replay(
     wanted : if given, cotangents are returned for these records instead, and the replay goes no deeper
     retain : keep residuals and parents, so that the same records can be played again
     create : the cotangents are tensors: residuals are revived, so the formulas record themselves
+    beyond : if given, cotangents are returned for all records older than this position, and none of them is played
 
     Raises
     ------
@@ -362,6 +369,8 @@ def replay(
     pending: dict[int, list[Any]] = {}
     arrived: dict[Record, list[Any]] = {}
     floor = LEAF if wanted is None else min((record.position for record in wanted), default=LEAF)
+    if beyond is not None:
+        floor = beyond
 
     for record, g in seeds:
         cells: Any = arrived if record.op is None else pending
@@ -388,14 +397,18 @@ def replay(
         misses = 0
         position -= 1
         record, g, _ = cell
+        op: Any = record.op
         if wanted is not None and record in wanted:
-            arrived[record] = [record, g, False]
+            arrived[record] = [record, op.hooked(g) if op.hooks else g, False]
             if record.position <= floor:
                 break
-        op: Any = record.op
         links: Any
         space = record.space
         if op.many:
+            if op.hooks is not None:
+                g = arrived[record][1] if record in arrived else op.hooked(g)
+                if op.retains:
+                    arrived[record] = [record, g, False]
             links = zip(record.x or (), op.rules, record.for_x or (), strict=False)
         elif record.y is None:
             links = ((record.x, op.rule_x, record.for_x),)
@@ -407,7 +420,7 @@ def replay(
             if parent is None:
                 continue
             place = parent.position
-            if place < floor:
+            if place < floor and (beyond is None or place < LEAF):
                 continue
             if create and count:
                 saved = op.revive(record, k, saved)
@@ -426,7 +439,7 @@ def replay(
                 and (op.projects or space is None or target[1] is not space[1])
             ):
                 h = projected(h, target, op, k)
-            if parent.op is None:
+            if parent.op is None or place < floor:
                 cells = arrived
                 place = parent
             else:

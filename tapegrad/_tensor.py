@@ -10,7 +10,7 @@ from . import _array
 from ._array import as_array, device_of, holders, is_array, to_host
 from ._tape import MODE, Leaf, Level, Mode, ModeContext, Record, differentiable, project, replay
 from .errors import DeviceError, DtypeError, HistoryError, LeafError, LostGradientError, ShapeError, UnsupportedError
-from .typing import Array, ArrayLike, DtypeLike, NdarrayMethods
+from .typing import Array, ArrayLike, DtypeLike, NdarrayMethods, Shape
 
 OPS: dict[Any, Callable[..., Any]] = {}
 """NumPy's function objects, and pairs (ufunc, method name), to what runs instead of them on tensors."""
@@ -110,13 +110,21 @@ class Tensor(NdarrayMethods):
 
     @property
     def grad(self) -> Tensor | None:
-        """The gradient that `backward` accumulated here, of this tensor's shape, dtype and device; None before."""
-        return self._record.grad if isinstance(self._record, Leaf) else None
+        """The gradient that `backward` accumulated here, of this tensor's shape, dtype and device; None before.
+
+        Leaves have one, and results of operations after `retain_grad()`.
+        """
+        holder = grad_holder(self._record)
+        return None if holder is None else holder.grad
 
     @grad.setter
     def grad(self, value: ArrayLike | None) -> None:
-        if not isinstance(self._record, Leaf):
-            raise LeafError("got a tensor that is no tracked leaf, so it has no gradient; use requires_grad=True")
+        holder = grad_holder(self._record)
+        if holder is None:
+            raise LeafError(
+                "got a tensor that is no tracked leaf, so it has no gradient; use requires_grad=True, "
+                "or retain_grad() on the result of an operation"
+            )
         if value is not None:
             if not isinstance(value, Tensor):
                 value = wrap(as_array(value, device=self.device, copy=True))
@@ -125,7 +133,7 @@ class Tensor(NdarrayMethods):
                     f"got a gradient of shape {value.shape} and dtype {value.dtype}, "
                     f"expected {self.shape} and {self.dtype}"
                 )
-        self._record.grad = value
+        holder.grad = value
 
     @grad.deleter
     def grad(self) -> None:
@@ -216,7 +224,10 @@ class Tensor(NdarrayMethods):
         if method == "__call__" and not keywords:
             op = OPS.get(ufunc)
             if op is not None:
-                return op(*inputs)
+                try:
+                    return op(*inputs)
+                except _array.MENDED as error:
+                    raise _array.explained(error, ufunc.__name__, inputs) from error.__cause__
         key = ufunc if method == "__call__" else (ufunc, method)
         if key not in OPS:
             for register in LATE:
@@ -234,9 +245,12 @@ class Tensor(NdarrayMethods):
         if op is None:
             return _without_rule(function, function.__name__, args, keywords)
         target = keywords.pop("out", None)
+        try:
+            result = op(*args, **keywords)
+        except _array.MENDED as error:
+            raise _array.explained(error, function.__name__, (args, keywords)) from error.__cause__
         if target is None:
-            return op(*args, **keywords)
-        result = op(*args, **keywords)
+            return result
         if isinstance(target, Tensor):
             return store(result, target)
         result._refuse_if_tracked(f"{function.__name__} into a plain array (out=)")
@@ -369,39 +383,79 @@ def run_replay(
     """
     levels: tuple[Level, ...] = (MODE.get() or Mode()).levels
     if not create and not levels:
-        return replay([(record, detached(g)) for record, g in seeds], wanted, retain)
-    with ModeContext(recording=create):
-        tensors = [(record, g if isinstance(g, Tensor) else wrap(g)) for record, g in seeds]
-        return replay(tensors, wanted, retain, create=True)
+        arrived = replay([(record, detached(g)) for record, g in seeds], wanted, retain)
+    else:
+        with ModeContext(recording=create):
+            tensors = [(record, g if isinstance(g, Tensor) else wrap(g)) for record, g in seeds]
+            arrived = replay(tensors, wanted, retain, create=True)
+    for record, g in arrived.items():
+        if isinstance(record, Leaf) and record.hooks:
+            arrived[record] = hooked(record.hooks, g, record.shape, record.dtype)
+    return arrived
+
+
+def grad_holder(record: Record | None) -> Any:
+    """Return what holds the gradient of a tensor with `record`: a leaf, an op with `retain_grad`, or None."""
+    if isinstance(record, Leaf):
+        return record
+    return record.op if record is not None and record.op is not None and record.op.retains else None
+
+
+def hooked(hooks: list[Callable[[Tensor], Any]], g: Any, shape: Shape, dtype: Any) -> Any:
+    """Return the cotangent `g`, which arrived at a tensor of `shape` and `dtype`, after its hooks.
+
+    They see it as users see gradients: as a tensor, in the convention for complex numbers.
+    """
+    turn = dtype.kind == "c"
+    for hook in list(hooks):
+        higher = isinstance(g, Tensor)
+        seen = g if higher else wrap(g)
+        made = hook(seen.conj() if turn else seen)
+        if made is None:
+            continue
+        made = made if isinstance(made, Tensor) else wrap(as_array(made, like=seen._array))
+        if made.shape != shape or made.device != seen.device or not _array.castable(made.dtype, dtype):
+            raise ShapeError(
+                f"a hook returned a cotangent of shape {made.shape} and dtype {made.dtype} on {made.device}, expected "
+                f"{shape} and {dtype} on {seen.device}, as it was given, or None to leave it as it is"
+            )
+        made = (made.conj() if turn else made).astype(dtype)
+        g = made if higher else made._array
+    return g
 
 
 def commit(arrived: dict[Record, Any], protected: Any = None) -> None:
-    """Add the cotangents that arrived to the gradients of their leaves: all of them or, on an error, none.
+    """Add the cotangents that arrived to the gradients of their tensors: all of them or, on an error, none.
 
     Every gradient gets memory of its own: the caller's cotangent, views, and arrays that arrived twice are copied.
     """
     taken = {id(protected)}
-    grads: list[tuple[Leaf, Tensor]] = []
+    grads: list[tuple[Any, Tensor]] = []
     with _commit_lock:
-        for leaf, h in arrived.items():
-            if not isinstance(leaf, Leaf):
+        for record, h in arrived.items():
+            holder = grad_holder(record)
+            if holder is None:
                 continue
-            if leaf.dtype.kind == "c":
+            shape, dtype = holder.shape, holder.dtype
+            if dtype.kind == "c":
                 h = h.conj()
-            if h.shape != leaf.shape or h.dtype != leaf.dtype:
-                h = project(h, leaf.shape, leaf.dtype)
+            if h.shape != shape or h.dtype != dtype:
+                h = project(h, shape, dtype)
             if isinstance(h, Tensor):
-                grad = wrap(h._array.copy(), h._record) if leaf.grad is None else leaf.grad + h
-            elif leaf.grad is not None:
-                grad = wrap(leaf.grad._array + h, leaf.grad._record)
+                grad = wrap(h._array.copy(), h._record) if holder.grad is None else holder.grad + h
+            elif holder.grad is not None:
+                grad = wrap(holder.grad._array + h, holder.grad._record)
             elif id(h) in taken or getattr(h, "base", None) is not None:
                 grad = wrap(h.copy())
             else:
                 taken.add(id(h))
                 grad = wrap(h)
-            grads.append((leaf, grad))
-        for leaf, grad in grads:
-            leaf.grad = grad
+            grads.append((holder, grad))
+        for holder, grad in grads:
+            holder.grad = grad
+    for holder, _ in grads:
+        for complete in holder.completed or ():
+            complete()
 
 
 def _check_castable(result: Tensor, target: Any) -> None:

@@ -5,9 +5,11 @@ what was expected, and what to do.
 """
 
 __all__ = [
+    "AnomalyError",
     "DeviceError",
     "DtypeError",
     "HistoryError",
+    "KinkError",
     "LeafError",
     "LostGradientError",
     "MissingPackageError",
@@ -52,6 +54,14 @@ class UnsupportedError(TapegradError, TypeError):
 
 class OutOfMemoryError(TapegradError, MemoryError):
     """A device has no memory left for an array; the message says how to need less of it."""
+
+
+class AnomalyError(TapegradError, FloatingPointError):
+    """A value or a cotangent became infinite or NaN; the message says by which operation, where, and from what."""
+
+
+class KinkError(TapegradError, ArithmeticError):
+    """A derivative was taken exactly at a kink, where `strict` does not let the convention decide."""
 
 
 class MissingPackageError(TapegradError, ImportError):
