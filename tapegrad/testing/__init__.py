@@ -25,7 +25,7 @@ from ..ops._domains import (
 from ._checks import GradientError, check_gradients, check_jvp, check_vjp
 from ._code import as_code
 from ._numerical import Estimate, derivative
-from ._standin import StrictArray, counting, strict
+from ._standin import StrictArray, counting, cuda_standin, strict
 from ._strategies import (
     LAYOUTS,
     arrays,
@@ -55,6 +55,7 @@ __all__ = [
     "check_jvp",
     "check_vjp",
     "counting",
+    "cuda_standin",
     "derivative",
     "distinct",
     "einsums",

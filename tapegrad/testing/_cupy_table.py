@@ -327,23 +327,23 @@ view(self, dtype=None, type=None)
 """
 
 UFUNCS = """\
-abs ?->? b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e f->f d->d F->f D->d
-absolute ?->? b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e f->f d->d F->f D->d
-acos e->e f->f d->d F->F D->D
-acosh e->e f->f d->d F->F D->D
-add ??->? bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e ff->f dd->d FF->F DD->D
-arccos e->e f->f d->d F->F D->D
-arccosh e->e f->f d->d F->F D->D
-arcsin e->e f->f d->d F->F D->D
-arcsinh e->e f->f d->d F->F D->D
-arctan e->e f->f d->d F->F D->D
-arctan2 ee->e ff->f dd->d FF->F DD->D
-arctanh e->e f->f d->d F->F D->D
-asin e->e f->f d->d F->F D->D
-asinh e->e f->f d->d F->F D->D
-atan e->e f->f d->d F->F D->D
-atan2 ee->e ff->f dd->d FF->F DD->D
-atanh e->e f->f d->d F->F D->D
+abs ?->? b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e E->E f->f d->d F->f D->d
+absolute ?->? b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e E->E f->f d->d F->f D->d
+acos e->e E->E f->f d->d F->F D->D
+acosh e->e E->E f->f d->d F->F D->D
+add ??->? bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e EE->E ff->f dd->d FF->F DD->D
+arccos e->e E->E f->f d->d F->F D->D
+arccosh e->e E->E f->f d->d F->F D->D
+arcsin e->e E->E f->f d->d F->F D->D
+arcsinh e->e E->E f->f d->d F->F D->D
+arctan e->e E->E f->f d->d F->F D->D
+arctan2 ee->e EE->E ff->f dd->d FF->F DD->D
+arctanh e->e E->E f->f d->d F->F D->D
+asin e->e E->E f->f d->d F->F D->D
+asinh e->e E->E f->f d->d F->F D->D
+atan e->e E->E f->f d->d F->F D->D
+atan2 ee->e EE->E ff->f dd->d FF->F DD->D
+atanh e->e E->E f->f d->d F->F D->D
 bitwise_and ??->? bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q
 bitwise_count b->B B->B h->B H->B i->B I->B l->B L->B q->B Q->B
 bitwise_invert ?->? b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q
@@ -352,79 +352,172 @@ bitwise_not ?->? b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q
 bitwise_or ??->? bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q
 bitwise_right_shift bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q
 bitwise_xor ??->? bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q
-cbrt e->e f->f d->d
-ceil ?->? b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e f->f d->d
-conj b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e f->f d->d F->F D->D
-conjugate b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e f->f d->d F->F D->D
-copysign ee->e ff->f dd->d FF->F DD->D
-cos e->e f->f d->d F->F D->D
-cosh e->e f->f d->d F->F D->D
-deg2rad e->e f->f d->d
-degrees e->e f->f d->d
-divide qq->d qQ->d Qq->d QQ->d ee->e ff->f dd->d FF->F DD->D
+cbrt e->e E->E f->f d->d
+ceil ?->? b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e E->E f->f d->d
+conj b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e E->E f->f d->d F->F D->D
+conjugate b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e E->E f->f d->d F->F D->D
+copysign ee->e EE->E ff->f dd->d FF->F DD->D
+cos e->e E->E f->f d->d F->F D->D
+cosh e->e E->E f->f d->d F->F D->D
+deg2rad e->e E->E f->f d->d
+degrees e->e E->E f->f d->d
+divide qq->d qQ->d Qq->d QQ->d ee->e EE->E ff->f dd->d FF->F DD->D
 divmod bb->bb BB->BB hh->hh HH->HH ii->ii II->II ll->ll LL->LL qq->qq QQ->QQ ee->ee ff->ff dd->dd
-equal ??->? qq->? QQ->? qQ->? Qq->? ee->? ff->? dd->? FF->? DD->?
-exp e->e f->f d->d F->F D->D
-exp2 e->e f->f d->d F->F D->D
-expm1 e->e f->f d->d F->F D->D
-fabs e->e f->f d->d
+equal ??->? qq->? QQ->? qQ->? Qq->? ee->? EE->? ff->? dd->? FF->? DD->?
+exp e->e E->E f->f d->d F->F D->D
+exp2 e->e E->E f->f d->d F->F D->D
+expm1 e->e E->E f->f d->d F->F D->D
+fabs e->e E->E f->f d->d
 float_power dd->d FF->D DD->D
-floor ?->? b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e f->f d->d
-floor_divide bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e ff->f dd->d
-fmax ??->? bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e ff->f dd->d FF->F DD->D
-fmin ??->? bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e ff->f dd->d FF->F DD->D
-fmod bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e ff->f dd->d
-frexp e->ei f->fi d->di
+floor ?->? b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e E->E f->f d->d
+floor_divide bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e EE->E ff->f dd->d
+fmax ??->? bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e EE->E ff->f dd->d FF->F DD->D
+fmin ??->? bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e EE->E ff->f dd->d FF->F DD->D
+fmod bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e EE->E ff->f dd->d
+frexp e->ei E->Ei f->fi d->di
 gcd ??->? bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q
-greater ??->? qq->? QQ->? qQ->? Qq->? ee->? ff->? dd->? FF->? DD->?
-greater_equal ??->? qq->? QQ->? qQ->? Qq->? ee->? ff->? dd->? FF->? DD->?
-heaviside ee->e ff->f dd->d
-hypot ee->e ff->f dd->d FF->F DD->D
+greater ??->? qq->? QQ->? qQ->? Qq->? ee->? EE->? ff->? dd->? FF->? DD->?
+greater_equal ??->? qq->? QQ->? qQ->? Qq->? ee->? EE->? ff->? dd->? FF->? DD->?
+heaviside ee->e EE->E ff->f dd->d
+hypot ee->e EE->E ff->f dd->d FF->F DD->D
 invert ?->? b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q
-isfinite e->? f->? d->? F->? D->?
-isinf e->? f->? d->? F->? D->?
-isnan e->? f->? d->? F->? D->?
+isfinite e->? E->? f->? d->? F->? D->?
+isinf e->? E->? f->? d->? F->? D->?
+isnan e->? E->? f->? d->? F->? D->?
 lcm ??->? bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q
-ldexp ei->e fi->f el->e fl->f di->d dq->d
+ldexp ei->e Ei->E fi->f el->e El->E fl->f di->d dq->d
 left_shift bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q
-less ??->? qq->? QQ->? qQ->? Qq->? ee->? ff->? dd->? FF->? DD->?
-less_equal ??->? qq->? QQ->? qQ->? Qq->? ee->? ff->? dd->? FF->? DD->?
-log e->e f->f d->d F->F D->D
-log10 e->e f->f d->d F->F D->D
-log1p e->e f->f d->d F->F D->D
-log2 e->e f->f d->d F->F D->D
-logaddexp ee->e ff->f dd->d
-logaddexp2 ee->e ff->f dd->d
-logical_and ??->? qq->? QQ->? qQ->? Qq->? ee->? ff->? dd->?
+less ??->? qq->? QQ->? qQ->? Qq->? ee->? EE->? ff->? dd->? FF->? DD->?
+less_equal ??->? qq->? QQ->? qQ->? Qq->? ee->? EE->? ff->? dd->? FF->? DD->?
+log e->e E->E f->f d->d F->F D->D
+log10 e->e E->E f->f d->d F->F D->D
+log1p e->e E->E f->f d->d F->F D->D
+log2 e->e E->E f->f d->d F->F D->D
+logaddexp ee->e EE->E ff->f dd->d
+logaddexp2 ee->e EE->E ff->f dd->d
+logical_and ??->? qq->? QQ->? qQ->? Qq->? ee->? EE->? ff->? dd->?
 logical_not ?->? b->? B->? h->? H->? i->? I->? l->? L->? q->? Q->? e->? f->? d->?
-logical_or ??->? qq->? QQ->? qQ->? Qq->? ee->? ff->? dd->?
+logical_or ??->? qq->? QQ->? qQ->? Qq->? ee->? EE->? ff->? dd->?
 logical_xor ??->? bb->? BB->? hh->? HH->? ii->? II->? ll->? LL->? qq->? QQ->? ee->? ff->? dd->?
-maximum ??->? bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e ff->f dd->d FF->F DD->D
-minimum ??->? bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e ff->f dd->d FF->F DD->D
-mod bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e ff->f dd->d
-modf e->ee f->ff d->dd
-multiply ??->? bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e ff->f dd->d FF->F DD->D
-negative ?->? b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e f->f d->d F->F D->D
-nextafter ee->e ff->f dd->d FF->F DD->D
-not_equal ??->? qq->? QQ->? qQ->? Qq->? ee->? ff->? dd->? FF->? DD->?
-positive ?->? b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e f->f d->d F->F D->D
-pow ??->b bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e ff->f dd->d FF->F DD->D
-power ??->b bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e ff->f dd->d FF->F DD->D
-rad2deg e->e f->f d->d
-radians e->e f->f d->d
-reciprocal b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e f->f d->d F->F D->D
-remainder bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e ff->f dd->d
+maximum ??->? bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e EE->E ff->f dd->d FF->F DD->D
+minimum ??->? bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e EE->E ff->f dd->d FF->F DD->D
+mod bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e EE->E ff->f dd->d
+modf e->ee E->EE f->ff d->dd
+multiply ??->? bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e EE->E ff->f dd->d FF->F DD->D
+negative ?->? b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e E->E f->f d->d F->F D->D
+nextafter ee->e EE->E ff->f dd->d FF->F DD->D
+not_equal ??->? qq->? QQ->? qQ->? Qq->? ee->? EE->? ff->? dd->? FF->? DD->?
+positive ?->? b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e E->E f->f d->d F->F D->D
+pow ??->b bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e EE->E ff->f dd->d FF->F DD->D
+power ??->b bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e EE->E ff->f dd->d FF->F DD->D
+rad2deg e->e E->E f->f d->d
+radians e->e E->E f->f d->d
+reciprocal b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e E->E f->f d->d F->F D->D
+remainder bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e EE->E ff->f dd->d
 right_shift bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q
-rint e->e f->f d->d F->F D->D
-sign b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e f->f d->d F->F D->D
-signbit e->? f->? d->?
-sin e->e f->f d->d F->F D->D
-sinh e->e f->f d->d F->F D->D
-sqrt e->e f->f d->d F->F D->D
-square b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e f->f d->d F->F D->D
-subtract ??->? bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e ff->f dd->d FF->F DD->D
-tan e->e f->f d->d F->F D->D
-tanh e->e f->f d->d F->F D->D
-true_divide qq->d qQ->d Qq->d QQ->d ee->e ff->f dd->d FF->F DD->D
-trunc ?->? b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e f->f d->d
+rint e->e E->E f->f d->d F->F D->D
+sign b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e E->E f->f d->d F->F D->D
+signbit e->? E->? f->? d->?
+sin e->e E->E f->f d->d F->F D->D
+sinh e->e E->E f->f d->d F->F D->D
+sqrt e->e E->E f->f d->d F->F D->D
+square b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e E->E f->f d->d F->F D->D
+subtract ??->? bb->b BB->B hh->h HH->H ii->i II->I ll->l LL->L qq->q QQ->Q ee->e EE->E ff->f dd->d FF->F DD->D
+tan e->e E->E f->f d->d F->F D->D
+tanh e->e E->E f->f d->d F->F D->D
+true_divide qq->d qQ->d Qq->d QQ->d ee->e EE->E ff->f dd->d FF->F DD->D
+trunc ?->? b->b B->B h->h H->H i->i I->I l->l L->L q->q Q->Q e->e E->E f->f d->d
+"""
+
+SPECIAL = """\
+bdtr fff->f dld->d ddd->d
+bdtrc fff->f dld->d ddd->d
+bdtri fff->f dld->d ddd->d
+beta ll->d LL->d ee->d ff->f dd->d
+betainc fff->f ddd->d
+betaincinv fff->f ddd->d
+betaln ll->d LL->d ee->d ff->f dd->d
+binom ff->f dd->d
+boxcox ee->f ff->f dd->d
+boxcox1p ee->f ff->f dd->d
+chdtr ff->f dd->d
+chdtrc ff->f dd->d
+chdtri ff->f dd->d
+cosdg l->d L->d e->d f->f d->d
+cosm1 l->d L->d e->d f->f d->d
+cotdg l->d L->d e->d f->f d->d
+digamma l->d e->d f->f d->d F->F D->D
+ellipeinc ff->f dd->d
+ellipj ff->ffff dd->dddd
+ellipk f->f d->d
+ellipkinc ff->f dd->d
+ellipkm1 f->f d->d
+entr f->f d->d
+erf e->d f->f d->d
+erfc e->d f->f d->d
+erfcinv f->f d->d
+erfcx e->d f->f d->d
+erfinv f->f d->d
+exp1 f->f d->d
+exp10 e->d l->d L->d f->f d->d
+expi f->f d->d
+expit e->d f->f d->d
+expn ff->f dd->d
+exprel l->d L->d e->d f->f d->d F->F D->D
+fdtr fff->f ddd->d
+fdtrc fff->f ddd->d
+fdtri fff->f ddd->d
+gamma l->d e->d f->f d->d F->F D->D
+gammainc ff->f dd->d
+gammaincc ff->f dd->d
+gammainccinv ff->f dd->d
+gammaincinv ff->f dd->d
+gammaln l->d e->d f->f d->d
+gammasgn l->d L->d e->d f->f d->d
+gdtr fff->f ddd->d
+gdtrc fff->f ddd->d
+huber ff->f dd->d
+i0e l->d L->d e->d f->f d->d
+i1 l->d L->d e->d f->f d->d
+i1e l->d L->d e->d f->f d->d
+inv_boxcox ee->f ff->f dd->d
+inv_boxcox1p ee->f ff->f dd->d
+j0 l->d L->d e->d f->f d->d
+j1 l->d L->d e->d f->f d->d
+k0 l->d L->d e->d f->f d->d
+k0e l->d L->d e->d f->f d->d
+k1 l->d L->d e->d f->f d->d
+k1e l->d L->d e->d f->f d->d
+kl_div ff->f dd->d
+log_expit e->d f->f d->d
+log_ndtr e->d f->f d->d
+loggamma l->d e->d f->f d->d F->F D->D
+logit e->d f->f d->d
+lpmv fff->f ddd->d
+nbdtr lld->d fff->f ddd->d
+nbdtrc lld->d fff->f ddd->d
+nbdtri lld->d fff->f ddd->d
+ndtr e->d f->f d->d
+ndtri f->f d->d
+pdtr ff->f dd->d
+pdtrc ff->f dd->d
+pdtri ld->d ff->f dd->d
+poch ff->f dd->d
+pseudo_huber ff->f dd->d
+psi l->d e->d f->f d->d F->F D->D
+radian lll->d LLL->d eee->d fff->f ddd->d
+rel_entr ff->f dd->d
+rgamma l->d e->d f->f d->d F->F D->D
+shichi f->ff d->dd F->FF D->DD
+sici f->ff d->dd F->FF D->DD
+sindg l->d L->d e->d f->f d->d
+tandg l->d L->d e->d f->f d->d
+wright_bessel fff->f ddd->d
+xlog1py ee->d ll->d LL->d ff->f dd->d FF->F DD->D
+xlogy ee->d ll->d LL->d ff->f dd->d FF->F DD->D
+y0 l->d L->d e->d f->f d->d
+y1 l->d L->d e->d f->f d->d
+yn id->d dd->d
+zeta ff->f dd->d
+zetac l->d L->d e->d f->f d->d
 """

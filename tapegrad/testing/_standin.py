@@ -3,8 +3,12 @@
 No device is needed to find out that a rule would fail on one. A `StrictArray` has the attributes and methods of
 `cupy.ndarray`, answers NumPy's two protocols as it does, and is none of NumPy's own types. What CuPy lacks is missing
 (functions, keywords, loops of ufuncs, methods), what it refuses is refused (implicit conversion, NumPy arrays and lists
-as operands), and where its semantics differ this one differs too: results are 0-d arrays and never scalars, C order is
-all there is, index arrays wrap around, repeated indices have no last winner, failures of linear algebra are silent.
+as operands, arrays of another device than the current one), and where its semantics differ this one differs too:
+results are 0-d arrays and never scalars, C order is all there is, index arrays wrap around, repeated indices have no
+last winner, atomic additions come in another order every time, failures of linear algebra are silent.
+
+Programs guard themselves with it in three steps: `cuda_standin` makes it what `device="cuda"` means, `counting` tells
+how often a step would have waited for the device and what it called, and whatever would fail on CuPy fails here.
 """
 
 from __future__ import annotations
@@ -12,22 +16,25 @@ from __future__ import annotations
 import ast
 import contextlib
 import functools
+import gc
+import importlib
 import inspect
 import operator
 import types
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from .._array import LIBRARIES
+from .. import _array
 from . import _cupy_table
 
-__all__ = ["StrictArray", "counting", "strict"]
+__all__ = ["StrictArray", "counting", "cuda_standin", "strict"]
 
 _NUMBERS = (bool, int, float, complex, np.generic)
-_DTYPES = frozenset("?bBhHiIlLqQefdFD")
+# E is bfloat16, which NumPy has where ml_dtypes has been imported.
+_DTYPES = frozenset("?bBhHiIlLqQefdFDE")
 
 
 def _words(text: str) -> frozenset[str]:
@@ -60,6 +67,7 @@ _WAITING = _words(
     " compress extract isin intersect1d union1d setdiff1d setxor1d unique unique_all unique_counts unique_inverse"
     " unique_values choose lexsort delete"
 )
+_ANYWHERE = _CREATION | _ANSWERS | _words("reshape ravel transpose swapaxes moveaxis squeeze expand_dims broadcast_to")
 _KEYWORDS = {"einsum": {"dtype", "optimize"}, "meshgrid": {"indexing", "copy", "sparse"}}
 
 # Last the methods of ufuncs: for which ufuncs they exist, for which dtypes, and their keywords.
@@ -81,10 +89,22 @@ _METHOD_KEYWORDS = {
 
 @dataclass
 class Counts:
-    """What stops a CUDA pipeline: waits for the device, and uploads of host arrays that nobody asked for."""
+    """What a program did to its device.
+
+    Attributes
+    ----------
+    synchronizations : how often it waited for the device, which stops the pipeline
+    uploads : how many host arrays went along unasked: operands and indices that were not moved beforehand
+    calls : the functions and methods that were called, in order, each with the names of the keywords it was given
+    """
 
     synchronizations: int = 0
     uploads: int = 0
+    calls: list[tuple[str, tuple[str, ...]]] = field(default_factory=list, repr=False, compare=False)
+
+    def called(self, name: str) -> int:
+        """Return how often a function (`"matmul"`, `"linalg.inv"`, `"add.at"`, `"ndarray.sum"`) was called."""
+        return sum(found == name for found, _ in self.calls)
 
 
 _counters: list[Counts] = []
@@ -100,9 +120,16 @@ def _upload() -> None:
         counts.uploads += 1
 
 
+def _note(name: str, keywords: Any = ()) -> None:
+    if _counters:
+        call = name, tuple(keywords)
+        for counts in _counters:
+            counts.calls.append(call)
+
+
 @contextlib.contextmanager
 def counting() -> Iterator[Counts]:
-    """Return a context that counts synchronizations and uploads of stand-in arrays.
+    """Return a context that counts synchronizations, uploads and calls of stand-in arrays.
 
     Examples
     --------
@@ -112,6 +139,8 @@ def counting() -> Iterator[Counts]:
     ...     total = float(x.sum())
     >>> counts
     Counts(synchronizations=1, uploads=0)
+    >>> counts.calls
+    [('ones', ()), ('ndarray.sum', ())]
     """
     counts = Counts()
     _counters.append(counts)
@@ -122,13 +151,42 @@ def counting() -> Iterator[Counts]:
         _counters[:] = [other for other in _counters if other is not counts]
 
 
-class Device:
-    """The device that stand-in arrays pretend to live on."""
+# Devices
 
-    id = 0
+
+class CUDARuntimeError(RuntimeError):
+    """The error of CUDA's own functions, with its number."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__({101: "cudaErrorInvalidDevice: invalid device ordinal"}.get(status, f"error {status}"))
+        self.status = status
+
+
+class Device:
+    """A device that stand-in arrays pretend to live on; as a context, the one that new arrays are made on.
+
+    There are two, as if on a machine whose devices cannot read each other's memory.
+    """
+
+    current = 0
+    count = 2
+
+    def __init__(self, device: int | Device | None = None) -> None:
+        self.id = Device.current if device is None else int(device)
+        self._before: list[int] = []
+
+    def __enter__(self) -> Device:
+        if not 0 <= self.id < Device.count:
+            raise CUDARuntimeError(101)
+        self._before.append(Device.current)
+        Device.current = self.id
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        Device.current = self._before.pop()
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Device)
+        return isinstance(other, Device) and other.id == self.id
 
     def __hash__(self) -> int:
         return self.id
@@ -139,8 +197,26 @@ class Device:
     def __repr__(self) -> str:
         return f"<CUDA Device {self.id}>"
 
+    def synchronize(self) -> None:
+        _synchronize()
 
-_DEVICE = Device()
+    @property
+    def mem_info(self) -> tuple[int, int]:
+        return 1 << 30, 1 << 34
+
+
+class MemoryPool:
+    """What CuPy's pool tells of the memory that arrays take."""
+
+    def used_bytes(self) -> int:
+        alive = (a for a in gc.get_objects() if type(a) is StrictArray)
+        return sum(a.nbytes for a in alive if a._base is None and a._where == Device.current)
+
+    def total_bytes(self) -> int:
+        return self.used_bytes()
+
+    def free_all_blocks(self) -> None:
+        pass
 
 
 class Flags:
@@ -172,18 +248,20 @@ class StrictArray:
     TypeError: Unsupported type <class 'numpy.ndarray'>
     """
 
-    __slots__ = ("__weakref__", "_base", "_host")
+    __slots__ = ("__weakref__", "_base", "_host", "_where")
     __array_priority__ = 100
     __hash__ = None  # type: ignore[assignment]
 
     _host: np.ndarray[Any, Any]
     _base: StrictArray | None
+    _where: int
 
     def __init__(self, host: np.ndarray[Any, Any], base: StrictArray | None = None) -> None:
         if host.dtype.char not in _DTYPES:
             raise ValueError(f"Unsupported dtype {host.dtype}")
         self._host = host
         self._base = base
+        self._where = Device.current if base is None else base._where
 
     # What it is
 
@@ -225,7 +303,7 @@ class StrictArray:
 
     @property
     def device(self) -> Device:
-        return _DEVICE
+        return Device(self._where)
 
     @property
     def T(self) -> StrictArray:  # noqa: N802 - CuPy's name
@@ -309,10 +387,21 @@ class StrictArray:
         return _from_host, (self.get(),)
 
     def __copy__(self) -> StrictArray:
-        return StrictArray(self._host.copy())
+        return StrictArray(_here(self).copy())
 
     def __deepcopy__(self, memo: Any) -> StrictArray:
-        return StrictArray(self._host.copy())
+        with Device(self._where):
+            return StrictArray(self._host.copy())
+
+    # Other libraries believe it to be in the host's memory, where it is indeed.
+
+    def __dlpack__(self, **keywords: Any) -> Any:
+        keywords.pop("stream", None)
+        return self._host.__dlpack__(**keywords)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        device: tuple[int, int] = self._host.__dlpack_device__()
+        return device
 
     # What it contains
 
@@ -327,15 +416,17 @@ class StrictArray:
         return (self[i] for i in range(self.shape[0]))
 
     def __getitem__(self, index: Any) -> StrictArray:
+        _note("ndarray.__getitem__")
         index, kind = _index(index, self.shape)
-        found = self._host[index]
+        found = (self._host if kind == "basic" else _here(self))[index]
         return _view(found, self) if kind == "basic" else StrictArray(_owned(found))
 
     def __setitem__(self, index: Any, value: Any) -> None:
+        _note("ndarray.__setitem__")
         value = _operand(value)
         index, kind = _index(index, self.shape)
         if kind != "integer":
-            self._host[index] = value
+            _here(self)[index] = value
             return
         # Of several writes to one entry, CuPy lets any win. Here the first wins, so that nobody counts on the last.
         places = np.arange(self.size).reshape(self.shape)[index]
@@ -406,10 +497,20 @@ def _wrap(result: Any, sources: Sequence[StrictArray] = (), viewing: bool = True
     return result
 
 
+def _here(array: StrictArray) -> Any:
+    """Return what computes in place of an array, refusing one that is not on the current device."""
+    if array._where != Device.current:
+        raise ValueError(
+            f"The device where the array resides ({array._where}) is different from the current device "
+            f"({Device.current}). Peer access is unavailable between these devices."
+        )
+    return array._host
+
+
 def _operand(value: Any) -> Any:
     """Return what computes in place of an operand, refusing what CuPy refuses."""
     if isinstance(value, StrictArray):
-        return value._host
+        return _here(value)
     if isinstance(value, _NUMBERS):
         return value
     raise TypeError(f"Unsupported type {type(value)}")
@@ -422,7 +523,7 @@ def _index(index: Any, shape: tuple[int, ...]) -> tuple[Any, str]:
     arrays = masks = 0
     for entry in entries:
         if isinstance(entry, StrictArray):
-            entry = entry._host
+            entry = _here(entry)
         elif isinstance(entry, (list, np.ndarray, bool, np.bool_)):
             _upload()
             entry = np.asarray(entry)
@@ -468,8 +569,8 @@ def _around(entries: list[Any], shape: tuple[int, ...]) -> Iterator[Any]:
 
 @functools.cache
 def _loops() -> dict[str, list[str]]:
-    lines = (line.split() for line in _cupy_table.UFUNCS.splitlines())
-    return {name: [loop.partition("->")[0] for loop in loops] for name, *loops in lines}
+    lines = (line.split() for line in (_cupy_table.UFUNCS + _cupy_table.SPECIAL).splitlines())
+    return {name: loops for name, *loops in lines}
 
 
 def _has_ufunc(name: str) -> bool:
@@ -479,10 +580,17 @@ def _has_ufunc(name: str) -> bool:
 @functools.cache
 def _loop_exists(name: str, kinds: tuple[Any, ...]) -> bool:
     """Return whether CuPy has a loop for operands of these dtypes, or types of Python numbers, which adapt."""
-    return any(all(map(_takes, loop, kinds)) for loop in _loops()[name])
+    return _loop(name, kinds) is not None
+
+
+@functools.cache
+def _loop(name: str, kinds: tuple[Any, ...]) -> str | None:
+    return next((loop for loop in _loops()[name] if all(map(_takes, loop.partition("->")[0], kinds))), None)
 
 
 def _takes(dtype: str, kind: Any) -> bool:
+    if dtype == "E":
+        return kind in (bool, int, float) or getattr(kind, "char", "") == "E"
     if isinstance(kind, np.dtype):
         return np.can_cast(kind, dtype)
     return np.dtype(dtype).kind in {bool: "biufc", int: "iufc", float: "fc", complex: "c"}[kind]
@@ -490,6 +598,7 @@ def _takes(dtype: str, kind: Any) -> bool:
 
 def _call_ufunc(ufunc: Any, inputs: Sequence[Any], keywords: dict[str, Any]) -> Any:
     name = ufunc.__name__
+    _note(name, keywords)
     for keyword in keywords:
         if keyword not in ("out", "dtype", "casting") and not (
             ufunc.signature and keyword in ("axes", "axis", "keepdims")
@@ -505,6 +614,10 @@ def _call_ufunc(ufunc: Any, inputs: Sequence[Any], keywords: dict[str, Any]) -> 
         known = tuple(x.dtype if isinstance(x, (np.ndarray, np.generic)) else type(x) for x in hosts[: ufunc.nin])
         if not _loop_exists(name, known):
             raise TypeError(f"Wrong type {known} of arguments for cupy_{name}")
+        narrow = next((kind for kind in known if getattr(kind, "char", "") == "E"), None)
+        if narrow is not None:
+            # NumPy knows only dtypes of its own to which numbers adapt.
+            hosts = [np.asarray(x, narrow) if type(x) in (bool, int, float) else x for x in hosts]
     elif not all(isinstance(x, np.ndarray) for x in hosts):
         raise TypeError(f"{name} takes arrays")
     with np.errstate(all="ignore"):
@@ -514,6 +627,7 @@ def _call_ufunc(ufunc: Any, inputs: Sequence[Any], keywords: dict[str, Any]) -> 
 
 def _ufunc_method(ufunc: Any, method: str, inputs: Sequence[Any], keywords: dict[str, Any]) -> Any:
     name = ufunc.__name__
+    _note(f"{name}.{method}", keywords)
     if name not in _METHODS_OF.get(method, {name}):
         raise NotImplementedError(f"`{name}.{method}` is not supported yet")
     for keyword in keywords:
@@ -530,15 +644,30 @@ def _ufunc_method(ufunc: Any, method: str, inputs: Sequence[Any], keywords: dict
         if target.dtype.char not in _AT_DTYPES.get(name, _DTYPES):
             raise TypeError(f"{name}.at does not support {target.dtype}")
         rest = [_index(rest[0], target.shape)[0], *map(_operand, rest[1:])]
+        if name == "add" and target.dtype.kind == "f":
+            return _in_any_order(_here(target), *rest)
     elif method == "reduceat":
         if not isinstance(rest[0], StrictArray):
             _upload()
-        rest = [rest[0]._host if isinstance(rest[0], StrictArray) else rest[0], *rest[1:]]
+        rest = [_here(rest[0]) if isinstance(rest[0], StrictArray) else rest[0], *rest[1:]]
     out = keywords.get("out")
-    keywords = {key: value._host if isinstance(value, StrictArray) else value for key, value in keywords.items()}
+    keywords = {key: _here(value) if isinstance(value, StrictArray) else value for key, value in keywords.items()}
     with np.errstate(all="ignore"):
-        result = getattr(ufunc, method)(target._host, *rest, **keywords)
+        result = getattr(ufunc, method)(_here(target), *rest, **keywords)
     return out if out is not None else _wrap(result, viewing=False)
+
+
+_atomic = np.random.default_rng(0)
+
+
+def _in_any_order(target: Any, index: Any, values: Any) -> None:
+    """Add as atomic additions do: in another order every time, so that nobody counts on the last bits."""
+    places = np.arange(target.size).reshape(target.shape)[index]
+    values = np.broadcast_to(values, places.shape)
+    order = _atomic.permutation(places.size)
+    flat = target.reshape(-1)
+    np.add.at(flat, places.reshape(-1)[order], values.reshape(-1)[order])
+    target[...] = flat.reshape(target.shape)
 
 
 # Functions
@@ -576,7 +705,8 @@ def _argument(function: str, name: str, value: Any, sources: list[StrictArray]) 
     """Return what computes in place of an argument, refusing what CuPy refuses, and note arrays in `sources`."""
     if isinstance(value, StrictArray):
         sources.append(value)
-        return value._host
+        # Copies may come from anywhere, and views touch no memory.
+        return value._host if function in _ANYWHERE else _here(value)
     if isinstance(value, (list, tuple)) and (
         name in _SEQUENCES or (name not in _OPERANDS and any(isinstance(v, StrictArray) for v in value))
     ):
@@ -605,10 +735,11 @@ def _bare(value: Any) -> Any:
 def _call(name: str, args: Sequence[Any], keywords: dict[str, Any]) -> Any:
     """Call NumPy's function `name` with the arguments that CuPy's would take, and give what CuPy's would."""
     short = name.rpartition(".")[2]
+    _note(name, keywords)
     bound = {key: value for key, value in _functions()[name](*args, **keywords).items() if value is not _ABSENT}
     sources: list[StrictArray] = []
     positional, by_name = _arguments(name, bound, sources)
-    if _waits(short, bound):
+    if _waits(short, bound) or (_checking and name in _SOLVERS):
         _synchronize()
     function = operator.attrgetter(name)(np)
     with np.errstate(all="ignore"):
@@ -621,6 +752,8 @@ def _call(name: str, args: Sequence[Any], keywords: dict[str, Any]) -> Any:
         return out
     if short in _ANSWERS:
         return result
+    if short in _CREATION and sources and sources[0]._where != Device.current:
+        return StrictArray(_owned(result))
     return _wrap(result, sources, viewing=short != "array")
 
 
@@ -671,9 +804,30 @@ def _starred(name: str) -> tuple[str | None, str | None]:
     return specification.varargs, specification.varkw
 
 
+_checking: list[str] = []
+_SOLVERS = _words(
+    "linalg.cholesky linalg.eigh linalg.eigvalsh linalg.eig linalg.eigvals linalg.svd linalg.qr linalg.inv linalg.solve"
+    " linalg.lstsq linalg.pinv linalg.det linalg.slogdet linalg.tensorsolve linalg.tensorinv"
+)
+
+
+@contextlib.contextmanager
+def errstate(*, linalg: str = "ignore") -> Iterator[None]:
+    """Return a context under which linear algebra that fails raises, `errstate(linalg="raise")`, as `cupyx.errstate`.
+
+    To know that it failed it waits for the device.
+    """
+    before = list(_checking)
+    _checking[:] = ["raise"] if linalg == "raise" else []
+    try:
+        yield
+    finally:
+        _checking[:] = before
+
+
 def _silent_failure(error: Exception, function: Callable[..., Any], args: list[Any], keywords: dict[str, Any]) -> Any:
     """Return NaNs where CuPy's solvers fail without a word; errors about shapes are raised by CuPy too."""
-    if not any(word in str(error) for word in ("Singular", "positive definite", "converge")):
+    if _checking or not any(word in str(error) for word in ("Singular", "positive definite", "converge")):
         raise error
     harmless = [
         np.broadcast_to(np.eye(a.shape[-1], dtype=a.dtype), a.shape) if i == 0 else a for i, a in enumerate(args)
@@ -689,17 +843,21 @@ def _silent_failure(error: Exception, function: Callable[..., Any], args: list[A
 
 def _in_place_method(name: str) -> Callable[..., None]:
     def method(self: StrictArray, *args: Any, **keywords: Any) -> None:
+        _note(f"ndarray.{name}", keywords)
         bound = _methods()[name](self, *args, **keywords)
         values = [_bare(value) for key, value in bound.items() if key != "self" and value is not _ABSENT]
-        getattr(self._host, name)(*values)
+        getattr(_here(self), name)(*values)
 
     return method
 
 
 def _method(name: str) -> Callable[..., Any]:
     def method(self: StrictArray, *args: Any, **keywords: Any) -> Any:
+        _note(f"ndarray.{name}", keywords)
         bound = _methods()[name](self, *args, **keywords)
         del bound["self"]
+        if name not in _ANYWHERE:
+            _here(self)
         sources = [self]
         starred = bound.pop("shape", None) or bound.pop("axes", None)
         given = {
@@ -805,7 +963,7 @@ class Namespace(types.ModuleType):
             raise AttributeError(name)
         if full in _functions():
             made: Any = functools.partial(_called, full)
-        elif not self._prefix and name in _loops():
+        elif not self._prefix and name in _loops() and hasattr(np, name):
             made = StrictUfunc(getattr(np, name))
         elif not self._prefix and name in ("fft", "linalg", "lib"):
             made = Namespace(f"strict.{name}", f"{name}.")
@@ -840,8 +998,126 @@ class StrictUfunc:
         return lambda *inputs, **keywords: _ufunc_method(self._ufunc, method, inputs, keywords)
 
 
+class Special(types.ModuleType):
+    """What `cupyx.scipy.special` is for CuPy arrays: as many of SciPy's ufuncs as it has, which SciPy computes here."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__") or name not in _special_names():
+            raise AttributeError(f"module 'cupyx.scipy.special' has no attribute {name!r}")
+        scipy_special = importlib.import_module("scipy.special")
+        # SciPy keeps the ufunc of two arguments under a name of its own.
+        function = scipy_special._ufuncs._zeta if name == "zeta" else getattr(scipy_special, name)
+        made = functools.partial(_special, name, function)
+        setattr(self, name, made)
+        return made
+
+
+@functools.cache
+def _special_names() -> frozenset[str]:
+    return frozenset(line.split()[0] for line in _cupy_table.SPECIAL.splitlines())
+
+
+def _special(name: str, function: Any, /, *inputs: Any) -> Any:
+    """Compute what the kernel of `cupyx.scipy.special` computes, in the dtypes that it has."""
+    _note(f"special.{name}")
+    hosts = [_operand(x) for x in inputs]
+    loop = _loop(name, tuple(x.dtype if isinstance(x, (np.ndarray, np.generic)) else type(x) for x in hosts))
+    if loop is None:
+        raise TypeError(f"Wrong type of arguments for cupyx_scipy_special_{name}")
+    takes, _, gives = loop.partition("->")
+    with np.errstate(all="ignore"):
+        found = function(*(np.asarray(x, dtype) for x, dtype in zip(hosts, takes, strict=True)))
+    if len(gives) == 1:
+        return StrictArray(np.array(found, gives))
+    return tuple(StrictArray(np.array(each, dtype)) for each, dtype in zip(found, gives, strict=True))
+
+
+class Generator:
+    """What `cupy.random.Generator` is: a seeded source of stand-in arrays, whose numbers are not those of CuPy."""
+
+    def __init__(self, seed: Any) -> None:
+        self._host = np.random.default_rng(None if seed is None else [seed, 0xC0DA])
+
+    def _give(self, values: Any, size: Any, dtype: Any) -> StrictArray:
+        return StrictArray(np.asarray(values).astype(dtype).reshape(() if size is None else size))
+
+    def random(self, size: Any = None, dtype: Any = np.float64, out: Any = None) -> StrictArray:
+        _note("random.Generator.random")
+        return self._give(self._host.random(size), size, dtype)
+
+    def uniform(self, low: Any = 0.0, high: Any = 1.0, size: Any = None, dtype: Any = np.float64) -> StrictArray:
+        _note("random.Generator.uniform")
+        return self._give(self._host.uniform(low, high, size), size, dtype)
+
+    def standard_normal(self, size: Any = None, dtype: Any = np.float64, out: Any = None) -> StrictArray:
+        _note("random.Generator.standard_normal")
+        return self._give(self._host.standard_normal(size), size, dtype)
+
+    def integers(
+        self, low: Any, high: Any = None, size: Any = None, dtype: Any = np.int64, endpoint: bool = False
+    ) -> StrictArray:
+        _note("random.Generator.integers")
+        return self._give(self._host.integers(low, high, size, np.int64, endpoint), size, dtype)
+
+
+def default_rng(seed: Any = None) -> Generator:
+    """Return a generator of stand-in arrays."""
+    return Generator(seed)
+
+
+def from_dlpack(array: Any, *, device: Any = None, copy: bool | None = None) -> StrictArray:
+    """Return an array of another library as a stand-in array."""
+    return StrictArray(np.from_dlpack(array))
+
+
+def _device_count() -> int:
+    return Device.count
+
+
+_pool = MemoryPool()
+
+
 strict = Namespace("strict")
 """The namespace that makes stand-in arrays: `strict.asarray(a)`, `strict.zeros(3)`, `strict.linalg.inv(x)`."""
 
+# The parts of the two packages that are no functions of arrays.
+vars(strict).update(
+    __version__=_cupy_table.VERSION,
+    from_dlpack=from_dlpack,
+    get_default_memory_pool=lambda: _pool,
+    random=types.SimpleNamespace(Generator=Generator, default_rng=default_rng),
+    cuda=types.SimpleNamespace(
+        Device=Device,
+        runtime=types.SimpleNamespace(CUDARuntimeError=CUDARuntimeError, getDeviceCount=_device_count),
+    ),
+    cupyx=types.SimpleNamespace(errstate=errstate, scipy=types.SimpleNamespace(special=Special("special"))),
+)
+
+
+@contextlib.contextmanager
+def cuda_standin() -> Iterator[Namespace]:
+    """Return a context in which the device "cuda" is the stand-in, so that a program for a GPU runs without one.
+
+    Whatever in it CuPy would refuse raises here. There are two such devices, `"cuda:0"` and `"cuda:1"`.
+
+    Examples
+    --------
+    >>> import numpy as np, tapegrad as tg
+    >>> from tapegrad.testing import counting, cuda_standin
+    >>> with cuda_standin(), counting() as counts:
+    ...     w = tg.tensor([1.0, 2.0], device="cuda", requires_grad=True)
+    ...     np.sum(w * w).backward()
+    ...     w.grad.device
+    'cuda:0'
+    >>> counts
+    Counts(synchronizations=0, uploads=0)
+    """
+    _array.CUDA.append(strict)
+    try:
+        yield strict
+    finally:
+        _array.CUDA.remove(strict)
+
+
 # tapegrad takes arrays of the types in this table for arrays.
-LIBRARIES[StrictArray] = strict
+_array.register(StrictArray, strict)
