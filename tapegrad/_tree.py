@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+
+from .errors import ShapeError
 
 Flatten = Callable[[Any], Iterable[Any]]
 Rebuild = Callable[[Any, Sequence[Any]], Any]
@@ -14,6 +17,14 @@ _REGISTERED: dict[type, tuple[Flatten, Rebuild]] = {}
 
 def register_container(kind: type, flatten: Flatten, rebuild: Rebuild) -> None:
     """Make `kind` a container: `flatten(value)` gives its entries, `rebuild(value, entries)` a new one like `value`.
+
+    Dicts, lists, tuples, namedtuples and dataclasses are containers already, and None is an empty one.
+
+    Parameters
+    ----------
+    kind : a class; its subclasses are registered apart
+    flatten : gives the entries, always the same number for values of the same structure
+    rebuild : gives a container with other entries, arrays or tensors or containers of them, in the same order
 
     Examples
     --------
@@ -35,7 +46,7 @@ def _open(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]] | None:
         flatten, rebuild = _REGISTERED[kind]
         return list(flatten(tree)), lambda entries: rebuild(tree, entries)
     if isinstance(tree, dict):
-        return list(tree.values()), lambda entries: kind(zip(tree, entries, strict=True))
+        return list(tree.values()), lambda entries: _dict_like(tree, entries)
     if isinstance(tree, tuple) and hasattr(tree, "_fields"):
         return list(tree), lambda entries: kind(*entries)
     if isinstance(tree, (list, tuple)):
@@ -47,6 +58,91 @@ def _open(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]] | None:
         values = [getattr(tree, name) for name in names]
         return values, lambda entries: dataclasses.replace(tree, **dict(zip(names, entries, strict=True)))
     return None
+
+
+def _dict_like(tree: Any, entries: Sequence[Any]) -> Any:
+    """Return a dict of the kind of `tree`, with its keys; copied first, for kinds with arguments of their own."""
+    made = {} if type(tree) is dict else copy.copy(tree)
+    for key, entry in zip(tree, entries, strict=True):
+        made[key] = entry
+    return made
+
+
+def _labels(tree: Any, count: int) -> list[str]:
+    """Return how each of the `count` entries of a container is reached from it, as it would be written in Python."""
+    if type(tree) in _REGISTERED:
+        return [f".entry{i}" for i in range(count)]
+    if isinstance(tree, dict):
+        return [f"[{key!r}]" for key in tree]
+    if hasattr(tree, "_fields"):
+        return [f".{name}" for name in tree._fields]
+    if dataclasses.is_dataclass(tree):
+        return [f".{field.name}" for field in dataclasses.fields(tree) if field.init]
+    return [f"[{i}]" for i in range(count)]
+
+
+def named_leaves(tree: Any, name: str) -> list[tuple[str, Any]]:
+    """Return the leaves of `tree` in order, each with the expression that reaches it from `name`: `x['w'][0]`."""
+    opened = _open(tree)
+    if opened is None:
+        return [(name, tree)]
+    labels = _labels(tree, len(opened[0]))
+    return [
+        found for label, entry in zip(labels, opened[0], strict=True) for found in named_leaves(entry, name + label)
+    ]
+
+
+def matched(tree: Any, like: Any, name: str, what: str) -> list[tuple[str, Any]]:
+    """Return the leaves of `tree`, with their names, in the order of those of `like`, whose structure it must have.
+
+    Entries of dicts are matched by key. Lists and tuples of one length are taken for each other.
+
+    Raises
+    ------
+    ShapeError
+        If the structures differ; `name` is what the message calls `tree`, and `what` what it calls `like`.
+    """
+    expected, got = _open(like), _open(tree)
+    if expected is None:
+        if got is not None:
+            raise ShapeError(f"got {described(tree)} for {name}, expected one array or number, as in {what}")
+        return [(name, tree)]
+    entries = expected[0]
+    sequences = isinstance(like, (list, tuple)) and isinstance(tree, (list, tuple))
+    if got is None or not (
+        sequences or type(tree) is type(like) or (isinstance(tree, dict) and isinstance(like, dict))
+    ):
+        raise ShapeError(f"got {described(tree)} for {name}, expected {described(like)}, as in {what}")
+    values = got[0]
+    if isinstance(like, dict):
+        if set(tree) != set(like):
+            raise ShapeError(f"got keys {list(tree)} for {name}, expected {list(like)}, as in {what}")
+        values = [tree[key] for key in like]
+    if len(values) != len(entries):
+        raise ShapeError(f"got {described(tree)} for {name}, expected {described(like)}, as in {what}")
+    labels = _labels(like, len(entries))
+    return [
+        found
+        for label, value, entry in zip(labels, values, entries, strict=True)
+        for found in matched(value, entry, name + label, what)
+    ]
+
+
+def described(tree: Any) -> str:
+    """Return words for a container, or for what is none."""
+    opened = _open(tree)
+    kind = type(tree).__name__
+    if tree is None:
+        return "None"
+    if opened is None:
+        return f"one {kind}" + (f" of shape {tree.shape}" if hasattr(tree, "shape") else "")
+    count = len(opened[0])
+    return f"a {kind} of {count} {'entry' if count == 1 else 'entries'}"
+
+
+def is_leaf(tree: Any) -> bool:
+    """Return whether `tree` is no container."""
+    return _open(tree) is None
 
 
 def leaves(tree: Any) -> list[Any]:

@@ -157,7 +157,7 @@ def test_vjp_with_several_outputs_and_a_tracked_cotangent():
     c = tg.tensor(1.0, requires_grad=True)
     pull((c, 0.0))[0].backward()
     assert c.grad.item() == 3.0
-    with pytest.raises(ShapeError, match="2: one for every output"):
+    with pytest.raises(ShapeError, match="got a tuple of 1 entry for the cotangent, expected a tuple of 2 entries"):
         pull((1.0,))
 
 
@@ -177,9 +177,9 @@ def test_errors():
         tg.grad(lambda x: x * 2)(np.ones(2))
     with pytest.raises(DtypeError, match="complex"):
         tg.grad(lambda z: z * 2)(1j)
-    with pytest.raises(ShapeError, match="its primal's"):
+    with pytest.raises(ShapeError, match=r"got shape \(2,\) for tangents\[0\], expected \(\), as its primal"):
         tg.jvp(np.sin, (1.0,), (np.ones(2),))
-    with pytest.raises(ShapeError, match="one for every primal"):
+    with pytest.raises(ShapeError, match="got a tuple of 0 entries for tangents, expected a tuple of 1 entry"):
         tg.jvp(np.sin, (1.0,), ())
     with pytest.raises(DtypeError, match="real part"):
         tg.jvp(np.sin, (1.0,), (1j,))
