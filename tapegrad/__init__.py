@@ -26,8 +26,9 @@ tensor(-0.47942554)
 """
 
 from . import errors, random
+from ._modes import strict
 from ._tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
-from ._tensor import OPS, Tensor
+from ._tensor import OPS, Tensor, strong_zero
 from ._transforms import grad, gradients, jvp, value_and_grad, vjp
 from ._tree import register_container
 from .ops.creation import (
@@ -102,6 +103,8 @@ __all__ = [
     "softmax",
     "softplus",
     "stack",
+    "strict",
+    "strong_zero",
     "tensor",
     "value_and_grad",
     "vjp",

@@ -224,6 +224,11 @@ def to_host(array: Array) -> np.ndarray[Any, Any]:
     return array.get() if hasattr(array, "get") else np.asarray(array)
 
 
+def quiet() -> Any:
+    """Return a context in which divisions by zero, and what is computed from infinities, warn of nothing."""
+    return np.errstate(divide="ignore", invalid="ignore", over="ignore")
+
+
 def native(array: Array) -> Array:
     """Return `array` in the machine's byte order, refusing dtypes that no tensor can hold.
 

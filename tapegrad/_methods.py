@@ -234,6 +234,12 @@ def _reduced(self: Tensor) -> Any:
     return _rebuild, (self.data, self.requires_grad)
 
 
+def _dlpack(self: Tensor, **keywords: Any) -> Any:
+    """Return a DLPack capsule of the array, for `from_dlpack` of another library; refused while the tensor is tracked."""
+    self._refuse_if_tracked("__dlpack__() (from_dlpack of another library)")
+    return self.data.__dlpack__(**keywords)
+
+
 def _metadata(name: str, what: str) -> property:
     return property(lambda self: getattr(self._array, name), doc=f"The array's {what}.")
 
@@ -270,6 +276,7 @@ def attach() -> None:
     methods |= {"register_hook": register_hook, "retain_grad": retain_grad}
     methods["register_post_accumulate_grad_hook"] = register_post_accumulate_grad_hook
     methods |= {"__copy__": _copied, "__deepcopy__": _deepcopied, "__reduce__": _reduced}
+    methods |= {"__dlpack__": _dlpack, "__dlpack_device__": lambda self: self.data.__dlpack_device__()}
     methods["__bool__"] = lambda self: bool(self._array)
     methods["__index__"] = lambda self: operator.index(self._array)
     methods["__hash__"] = lambda self: id(self)

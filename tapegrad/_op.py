@@ -82,6 +82,7 @@ class Op:
     outputs : the results' names
     free : settings that the derivative does not depend on
     jvp : a hand-written rule for tangents
+    kink : a mask, of the result's shape, of where the derivative is a convention; its parameters are as a formula's
     on, cases : the domain, and shapes and settings, of the samples
     """
 
@@ -94,6 +95,7 @@ class Op:
         outputs: str = "out",
         free: str = "",
         jvp: Formula | None = None,
+        kink: Formula | None = None,
         on: Any = None,
         cases: Any = None,
         name: str | None = None,
@@ -103,6 +105,7 @@ class Op:
         self.formulas = tuple(formulas)
         self.name = name or function.__name__
         self.jvp = jvp
+        self.kink = kink
         self.on = on
         self.cases = cases
         self.variadic = "*" in inputs
@@ -127,10 +130,9 @@ class Op:
         self.many = self.variadic or len(rules) > 2
         self.rules: Any = itertools.repeat(rules[0]) if self.variadic else rules
         self.rule_x, self.rule_y = (*rules, (None, 0), (None, 0))[:2]
+        self.elementwise = kind in ("unary", "binary", "elementwise")
         # Elementwise rules leave broadcast axes to the engine, and so do those of NumPy's generalized ufuncs (matmul).
-        self.broadcasts = kind in ("unary", "binary", "elementwise") or (
-            kind == "multilinear" and hasattr(function, "nin")
-        )
+        self.broadcasts = self.elementwise or (kind == "multilinear" and hasattr(function, "nin"))
         self.projects = self.broadcasts or not self.trusted
         self.public: Callable[..., Any] = function
 
@@ -298,6 +300,13 @@ class Op:
                 results = type(out)(*tensors) if hasattr(out, "_fields") else tuple(tensors)
         return results
 
+    def kinks(self, arrays: Sequence[Any], outs: Sequence[Any], call: Any) -> Any:
+        """Return the mask of results at a kink, or None for a row that names none."""
+        if self.kink is None:
+            return None
+        names = _parameters(self.kink)
+        return self.kink(*self._values(self.collector(names), len(names), 0, arrays, outs, call))
+
     # Forward mode
 
     def tangent(self, ts: Sequence[Any], inputs: Sequence[Any], outs: Sequence[Any], call: Any) -> list[Any]:
@@ -307,7 +316,7 @@ class Op:
             names = _parameters(self.jvp)[len(ts) :]
             made = self.jvp(*ts, *self._values(self.collector(names), len(names), 0, inputs, outs, call))
             made = list(made) if len(self.outputs) > 1 else [made]
-        elif self.kind in ("unary", "binary", "elementwise"):
+        elif self.elementwise:
             made = [_sum(self._formula_on(k, (t,), inputs, outs, call) for k, t in enumerate(ts) if t is not None)]
         elif self.kind == "linear":
             full = [zeros(x.shape, outs[0].dtype, x) if t is None else t for t, x in zip(ts, inputs, strict=True)]

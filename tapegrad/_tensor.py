@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import _array
 from ._array import as_array, device_of, holders, is_array, to_host
-from ._tape import MODE, Leaf, Level, Mode, ModeContext, Record, differentiable, project, replay
+from ._tape import MODE, Leaf, Level, Mode, ModeContext, Record, Watcher, differentiable, project, replay
 from .errors import DeviceError, DtypeError, HistoryError, LeafError, LostGradientError, ShapeError, UnsupportedError
-from .typing import Array, ArrayLike, DtypeLike, NdarrayMethods, Shape
+from .typing import Array, ArrayLike, DtypeLike, Formula, NdarrayMethods, Shape
+
+if TYPE_CHECKING:
+    from ._op import Op
 
 OPS: dict[Any, Callable[..., Any]] = {}
 """NumPy's function objects, and pairs (ufunc, method name), to what runs instead of them on tensors."""
@@ -20,6 +24,7 @@ LATE: list[Callable[[], None]] = []
 
 _new = object.__new__
 _commit_lock = threading.Lock()
+_NOTHING = contextlib.nullcontext()
 
 
 class Tensor(NdarrayMethods):
@@ -140,7 +145,11 @@ class Tensor(NdarrayMethods):
         self.grad = None
 
     def backward(
-        self, gradient: ArrayLike | None = None, retain_graph: bool = False, create_graph: bool = False
+        self,
+        gradient: ArrayLike | None = None,
+        retain_graph: bool = False,
+        create_graph: bool = False,
+        strong_zero: bool = False,
     ) -> None:
         """Replay the tape in reverse from here and add the gradients of this tensor to the leaves' `grad`.
 
@@ -152,6 +161,7 @@ class Tensor(NdarrayMethods):
         gradient : the cotangent, of this tensor's shape; needed unless its size is 1, and never changed or aliased
         retain_graph : keep the history for another replay
         create_graph : record the replay itself, so that gradients can be differentiated again
+        strong_zero : replay under `tapegrad.strong_zero`
 
         Raises
         ------
@@ -176,7 +186,8 @@ class Tensor(NdarrayMethods):
                 "make the leaves with tapegrad.tensor(..., requires_grad=True)"
             )
         seed = seed_for(self, gradient)
-        arrived = run_replay([(self._record, seed)], None, retain_graph or create_graph, create_graph)
+        with ModeContext(watchers=(_STRONG_ZERO,)) if strong_zero else _NOTHING:
+            arrived = run_replay([(self._record, seed)], None, retain_graph or create_graph, create_graph)
         commit(arrived, protected=seed)
 
     def detach(self) -> Tensor:
@@ -422,6 +433,45 @@ def hooked(hooks: list[Callable[[Tensor], Any]], g: Any, shape: Shape, dtype: An
         made = (made.conj() if turn else made).astype(dtype)
         g = made if higher else made._array
     return g
+
+
+class _StrongZero(Watcher):
+    """Lets a cotangent, or a tangent, that is exactly zero stay zero through elementwise rules."""
+
+    def rule(self, op: Op, k: int, formula: Formula, record: Record | None) -> Formula:
+        if not op.elementwise:
+            return formula
+
+        def strong(g: Any, *residuals: Any) -> Any:
+            # What zero makes of infinite and undefined derivatives is not taken, so it is nothing to warn of.
+            with _array.quiet():
+                return OPS["where"](g == 0, 0, formula(g, *residuals))
+
+        return strong
+
+
+_STRONG_ZERO = _StrongZero()
+
+
+def strong_zero() -> ModeContext:
+    """Return a context, also a decorator, in which a cotangent of exactly zero stays zero through elementwise rules.
+
+    By IEEE arithmetic `0 * inf` is NaN, so a value that `np.where`, `np.clip` or a mask did not select, and whose
+    derivative there is infinite or NaN, turns the whole gradient into NaN, although it has no influence. Here an
+    elementwise rule maps a cotangent `g = 0` to 0 whatever the local derivative is; the same holds for tangents. It
+    covers the replays and the forward modes that run inside it, of this thread or task.
+
+    Examples
+    --------
+    >>> import numpy as np, tapegrad as tg
+    >>> def f(x):
+    ...     with np.errstate(divide="ignore"):
+    ...         return np.sum(np.where(x > 0, np.log(x), 0))
+    >>> with tg.strong_zero():
+    ...     tg.grad(f)(np.array([0.0, 2.0]))
+    tensor([0. , 0.5])
+    """
+    return ModeContext(watchers=(_STRONG_ZERO,))
 
 
 def commit(arrived: dict[Record, Any], protected: Any = None) -> None:

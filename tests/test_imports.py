@@ -12,6 +12,7 @@ import tapegrad
 ROOT = Path(tapegrad.__file__).parent
 LAYERS = [
     {"errors", "typing"},
+    {"_source"},
     {"_array"},
     {"_tape"},
     {"_tensor"},
@@ -23,6 +24,7 @@ LAYERS = [
     {"_tree", "_memory", "linalg", "special"},
     {"_transforms", "random"},
     {"_checkpoint", "_custom"},
+    {"_history"},
     {"_faults"},
     {"nn", "optim", "data", "io", "viz", "testing"},
     {"examples", "__main__"},

@@ -112,12 +112,13 @@ def _absolute(g, x, out):
     return g * over(np.conj(x), out) if x.dtype.kind == "c" else g * np.sign(x)
 
 
-unary(np.absolute, _absolute, on=nonzero)
-unary(np.fabs, lambda g, x: g * np.sign(x), on=away_from(0.0))
+unary(np.absolute, _absolute, kink=lambda x: x == 0, on=nonzero)
+unary(np.fabs, lambda g, x: g * np.sign(x), kink=lambda x: x == 0, on=away_from(0.0))
 binary(
     np.copysign,
     lambda g, x, y: g * (np.sign(x) * np.copysign(np.sign(x), y)),
     None,
+    kink=lambda x: x == 0,
     on=away_from(0.0),
     cases=[*PAIRS, case((3,), args=(-2.0,))],
 )
@@ -169,7 +170,11 @@ composite(np.frexp, _frexp, on=_BETWEEN_POWERS, cases=ONE)
 # Extrema: the operand that wins takes the cotangent, and two that are equal share it. A NaN wins against numbers in
 # maximum and minimum, and loses in fmax and fmin.
 
-_EXTREMA = {"on": distinct.and_complex(), "cases": [*PAIRS, case((3,), args=(0.31,)), case((3,), before=(1,))]}
+_EXTREMA = {
+    "kink": lambda x, y: x == y,
+    "on": distinct.and_complex(),
+    "cases": [*PAIRS, case((3,), args=(0.31,)), case((3,), before=(1,))],
+}
 
 binary(
     np.maximum,
@@ -227,6 +232,9 @@ _clip = elementwise(
     _clip_for_low,
     _clip_for_high,
     inputs="a a_min a_max",
+    kink=lambda a, a_min, a_max: (
+        (a == (np.nan if a_min is None else a_min)) | (a == (np.nan if a_max is None else a_max))
+    ),
     on=(away_from(-1, 1), away_from(-1, within=1.2), away_from(1, within=1.2)),
     cases=[
         case((3,), args=(-1, 1)),
@@ -323,6 +331,7 @@ binary(
     np.hypot,
     lambda g, x, out: g * over(x, out),
     lambda g, y, out: g * over(y, out),
+    kink=lambda out: out == 0,
     on=away_from(0.0),
     cases=WITH_NUMBERS,
 )

@@ -67,6 +67,7 @@ binary(
     np.arctan2,
     lambda g, x, y: _arctan2(g, y, x),
     lambda g, x, y: -_arctan2(g, x, y),
+    kink=lambda x, y: (x == 0) & (y == 0),
     on=away_from(0.0, gap=0.3),
     cases=WITH_NUMBERS,
 )

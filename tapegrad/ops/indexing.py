@@ -416,9 +416,19 @@ def rearrange(x: Any, order: Any, axis: int) -> Any:
     return np.take_along_axis(x, order, axis)
 
 
+def _tied(x: Any, axis: int) -> Any:
+    """Return which entries equal a neighbor along `axis`: a sort may bring either to the other's place."""
+    x = np.moveaxis(x, axis, -1)
+    equal = x[..., 1:] == x[..., :-1]
+    edge = np.zeros_like(x[..., :1], dtype=bool)
+    tied = np.concatenate([equal, edge], -1) | np.concatenate([edge, equal], -1)
+    return np.moveaxis(tied, -1, axis)
+
+
 rearrange = linear(
     rearrange,
     lambda g, x_shape, order, axis: _untake_along_axis(g, x_shape, order, axis, unique=True),
+    kink=lambda out, axis: _tied(out, axis),
     on=anything,
     cases=[case((2, 3), args=(np.array([[1, 0, 2], [2, 1, 0]]), 1)), case((3,), args=(np.array([2, 0, 1]), -1))],
 )

@@ -792,6 +792,7 @@ _euclidean = general(
     "out",
     _euclidean_vjp,
     name="Euclidean norm",
+    kink=lambda out: out == 0,
     on=anything,
     cases=[case((2, 3)), case((2, 3), axis=0), case((2, 3, 2), axis=(0, -1), keepdims=True), case((0, 2), axis=0)],
 )
@@ -812,6 +813,7 @@ _p_norm = general(
     "out",
     _p_norm_vjp,
     name="p-norm",
+    kink=lambda out: out == 0,
     on=nonzero,
     cases=[case((2, 3), args=(3, 0)), case((2, 3), args=(-1,), axis=-1, keepdims=True), case((0, 3), args=(0.5, 1))],
 )

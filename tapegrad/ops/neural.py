@@ -98,7 +98,7 @@ def relu(x: Any) -> Any:
     return np.maximum(x, 0)
 
 
-relu = unary(relu, lambda g, out: g * (out > 0), on=away_from(0.0))
+relu = unary(relu, lambda g, out: g * (out > 0), kink=lambda x: x == 0, on=away_from(0.0))
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
@@ -118,6 +118,7 @@ def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
 leaky_relu = elementwise(
     leaky_relu,
     lambda g, x, negative_slope=0.01: g * negative_slope + (1 - negative_slope) * g * (x > 0),
+    kink=lambda x, negative_slope=0.01: (x == 0) & (negative_slope != 1),
     on=away_from(0.0),
     cases=[case((2, 3)), case(()), case((0,)), case((4,), args=(0.2,)), case((4,), negative_slope=-0.5)],
 )
@@ -148,6 +149,7 @@ def _elu_vjp(g: Any, x: Any, alpha: float = 1.0) -> Any:
 elu = elementwise(
     elu,
     lambda g, x, alpha=1.0: _elu_vjp(g, x, alpha),
+    kink=lambda x, alpha=1.0: (x == 0) & (alpha != 1),
     on=away_from(0.0),
     cases=[case((2, 3)), case(()), case((0,)), case((4,), args=(0.5,)), case((4,), alpha=2.0)],
 )

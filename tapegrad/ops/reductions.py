@@ -418,6 +418,12 @@ def _share_of_numbers(g, x, out, axis=None, keepdims=False, initial=None, where=
     return _evenly(g, chosen, axis, 0 if initial is None else detached(out) == initial)
 
 
+def _several(x, out, axis=None, keepdims=False, where=True):
+    """Return where more than one entry equals the extremum."""
+    chosen = (x == kept(out, x.shape, axis, keepdims)) & where
+    return np.reshape(chosen.sum(axis) > 1, out.shape)
+
+
 def _accepting_out(row, *functions):
     def run(a, axis=None, out=None, keepdims=False, initial=None, where=True):
         if out is initial is None and where is True:
@@ -446,6 +452,7 @@ for _reduce, _pair, _names in ((np.max, np.maximum, (np.max, np.amax)), (np.min,
             _share,
             free="out",
             name=_reduce.__name__,
+            kink=_several,
             on=distinct.and_complex(),
             cases=EXTREMA,
         ),

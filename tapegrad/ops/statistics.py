@@ -103,7 +103,7 @@ def root(x):
 
 
 # Where a variance is zero, so is its derivative, and that of its root is infinite; the smallest subgradient is zero.
-root = unary(root, lambda g, out: g * (out != 0) / (2 * out + (out == 0)), on=positive)
+root = unary(root, lambda g, out: g * (out != 0) / (2 * out + (out == 0)), kink=lambda out: out == 0, on=positive)
 
 
 def _std(*args, out=None, **settings):
@@ -287,6 +287,7 @@ _ranked = general(
     "out",
     _share_ranked,
     free="ranks",
+    kink=lambda x, out: np.stack([np.sum(x == one, axis=0) > 1 for one in out]),
     on=distinct,
     cases=[
         case((5,), args=(np.array([0, 3]),)),
