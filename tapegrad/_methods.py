@@ -235,7 +235,7 @@ def _reduced(self: Tensor) -> Any:
 
 
 def _dlpack(self: Tensor, **keywords: Any) -> Any:
-    """Return a DLPack capsule of the array, for `from_dlpack` of another library; refused while the tensor is tracked."""
+    """Return a DLPack capsule of the array, for `from_dlpack` of another library; refused while it is tracked."""
     self._refuse_if_tracked("__dlpack__() (from_dlpack of another library)")
     return self.data.__dlpack__(**keywords)
 
