@@ -6,6 +6,7 @@ import contextlib
 import functools
 import importlib
 import math
+import operator
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
@@ -211,8 +212,11 @@ def companion(array: Array, name: str, purpose: str) -> Any:
     MissingPackageError
         If SciPy is not installed, with what `purpose` needs.
     """
-    if type(array).__module__.partition(".")[0] == "cupy":
-        return importlib.import_module(f"cupyx.{name}")
+    there = library(array)
+    if there is not np:
+        # The stand-in for CuPy has what it has of cupyx within itself.
+        own = getattr(there, "cupyx", None)
+        return operator.attrgetter(name)(own) if own is not None else importlib.import_module(f"cupyx.{name}")
     try:
         return importlib.import_module(name)
     except ImportError as error:
@@ -248,6 +252,24 @@ def native(array: Array) -> Array:
 
 def _is_extended_float(dtype: np.dtype[Any]) -> bool:
     return dtype.kind == "V" and dtype.name == "bfloat16"
+
+
+def from_dlpack(source: Any, device: str | None = None, copy: bool | None = None) -> Array:
+    """Return what another library offers by DLPack as an array of NumPy, or of CuPy where it is on a CUDA device."""
+    kind, number = source.__dlpack_device__()
+    if int(kind) in _CUDA_KINDS:
+        with on_device(f"cuda:{number}") as module:
+            array = module.from_dlpack(source)
+    else:
+        array = np.from_dlpack(source)
+    moved = array if device is None else move(array, device)
+    if copy is False and moved is not array:
+        raise DeviceError(f"got copy=False and device={device!r}, but the data is on {device_of(array)}")
+    return moved.copy() if copy and moved is array else moved
+
+
+_CUDA_KINDS = (2, 13)
+"""DLPack's numbers for CUDA's own memory and its managed memory."""
 
 
 def as_array(

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ._array import device_of, is_array, move
+from ._tensor import Tensor
 from .errors import ShapeError
 from .typing import ArrayLike
 
@@ -19,7 +21,9 @@ def batches(
     """Return an iterator over batches: tuples with the same `size` rows of each array.
 
     Every row comes exactly once; the last batch is smaller where `size` does not divide the length. Arrays may be
-    NumPy's or CuPy's, or tensors (indexing a tracked tensor is recorded), and keep their dtype and device.
+    NumPy's or CuPy's, or tensors (indexing a tracked tensor is recorded), and keep their dtype and device. The order
+    is drawn on the host, so that a seed gives the same batches everywhere, and goes to a CUDA device once, not batch
+    by batch.
 
     Parameters
     ----------
@@ -67,6 +71,13 @@ def batches(
 
 def _rows(columns: list[Any], length: int, size: int, order: Any) -> Iterator[tuple[Any, ...]]:
     """Yield the batches of `batches`."""
+    if order is None:
+        for start in range(0, length, size):
+            yield tuple(column[start : start + size] for column in columns)
+        return
+    orders: dict[str, Any] = {}
+    places = [device_of(c) if isinstance(c, Tensor) or is_array(c) else "cpu" for c in columns]
+    for place in places:
+        orders.setdefault(place, move(order, place))
     for start in range(0, length, size):
-        chosen = slice(start, start + size) if order is None else order[start : start + size]
-        yield tuple(column[chosen] for column in columns)
+        yield tuple(column[orders[place][start : start + size]] for column, place in zip(columns, places, strict=True))

@@ -1,21 +1,30 @@
 """Random numbers as tensors: seeded generators on the host and on CUDA devices.
 
 A generator wraps `numpy.random.Generator` or `cupy.random.Generator`; its methods have NumPy's names and arguments and
-give tensors. The functions of this module draw from one generator for the process, which `seed` starts anew.
+give tensors. The functions of this module draw from one generator for each device, which `seed` starts anew. The same
+seed gives the same numbers every time on one device, and other numbers on a CUDA device than on the host.
 """
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from ._array import cupy, move
+from ._array import on_device
 from ._tensor import Tensor
+from .errors import DeviceError
 from .ops.creation import as_tensor
 from .typing import DtypeLike, Shape
 
-__all__ = ["Generator", "default_rng", "integers", "normal", "permutation", "random", "seed", "uniform"]
+__all__ = [
+    "Generator", "default_rng", "get_state", "integers", "normal", "permutation", "random", "seed", "set_state",
+    "shared", "uniform",
+]  # fmt: skip
+
+_living: weakref.WeakSet[Generator] = weakref.WeakSet()
 
 
 class Generator:
@@ -36,22 +45,70 @@ class Generator:
     (2, 3)
     """
 
+    def __new__(cls, *args: Any, **kwargs: Any) -> Generator:
+        """Return a generator that `living_states` sees, also if it is made by copying."""
+        made = super().__new__(cls)
+        _living.add(made)
+        return made
+
     def __init__(self, seed: int | None = None, device: str = "cpu") -> None:
         self.device = device
+        self._seed = seed
+        self._siblings: dict[str, Generator] = {}
         if device == "cpu":
             self._rng: Any = np.random.default_rng(seed)
         else:
-            move(np.zeros(()), device)  # raises the error that names what is wrong with the device
-            self._rng = cupy().random.default_rng(seed)
+            with on_device(device) as module:
+                self.device = f"cuda:{module.cuda.Device().id}"
+                self._rng = module.random.default_rng(seed)
 
-    def _give(self, values: Any, dtype: DtypeLike, requires_grad: bool) -> Tensor:
-        tensor = as_tensor(values, dtype=dtype, device=self.device)
+    def on(self, device: str) -> Generator:
+        """Return this generator if it is on `device`, and otherwise its sibling there: same seed, a state of its own.
+
+        Examples
+        --------
+        >>> import tapegrad as tg
+        >>> rng = tg.random.default_rng(0)
+        >>> rng.on("cpu") is rng
+        True
+        """
+        if device in (self.device, self.device.partition(":")[0]):
+            return self
+        if device not in self._siblings:
+            made = Generator(self._seed, device)
+            self._siblings[device] = self._siblings.setdefault(made.device, made)
+        return self._siblings[device]
+
+    @property
+    def state(self) -> dict[str, Any]:
+        """Where the generator is in its sequence: set to it, it gives the same numbers again. On the host only.
+
+        Raises DeviceError for a generator on a CUDA device, whose state the device does not tell.
+        """
+        if self.device != "cpu":
+            raise DeviceError(f"got the state of a generator on {self.device}, which cannot be read; seed it anew")
+        state: dict[str, Any] = self._rng.bit_generator.state
+        return state
+
+    @state.setter
+    def state(self, value: dict[str, Any]) -> None:
+        if self.device != "cpu":
+            raise DeviceError(f"got a state for a generator on {self.device}, which cannot be set; seed it anew")
+        self._rng.bit_generator.state = value
+
+    def _give(self, draw: Callable[[Any], Any], dtype: DtypeLike, requires_grad: bool = False) -> Tensor:
+        """Return what `draw` makes of NumPy's or CuPy's generator, on this one's device."""
+        if self.device == "cpu":
+            tensor = as_tensor(draw(self._rng), dtype=dtype)
+        else:
+            with on_device(self.device):
+                tensor = as_tensor(draw(self._rng), dtype=dtype)
         tensor.requires_grad = requires_grad
         return tensor
 
     def random(self, size: int | Shape = (), dtype: DtypeLike = None, requires_grad: bool = False) -> Tensor:
         """Return numbers distributed evenly over [0, 1)."""
-        return self._give(self._rng.random(size), dtype, requires_grad)
+        return self._give(lambda rng: rng.random(size), dtype, requires_grad)
 
     def uniform(
         self,
@@ -62,7 +119,7 @@ class Generator:
         requires_grad: bool = False,
     ) -> Tensor:
         """Return numbers distributed evenly over [low, high)."""
-        return self._give(low + (high - low) * self._rng.random(size), dtype, requires_grad)
+        return self._give(lambda rng: low + (high - low) * rng.random(size), dtype, requires_grad)
 
     def normal(
         self,
@@ -73,19 +130,19 @@ class Generator:
         requires_grad: bool = False,
     ) -> Tensor:
         """Return normally distributed numbers of mean `loc` and standard deviation `scale`."""
-        return self._give(loc + scale * self._rng.standard_normal(size), dtype, requires_grad)
+        return self._give(lambda rng: loc + scale * rng.standard_normal(size), dtype, requires_grad)
 
     def integers(
         self, low: int, high: int | None = None, size: int | Shape = (), dtype: DtypeLike = np.int64
     ) -> Tensor:
         """Return integers from `low` up to, not including, `high`; from 0 up to `low` if `high` is None."""
-        return self._give(self._rng.integers(low, high, size), dtype, False)
+        return self._give(lambda rng: rng.integers(low, high, size), dtype)
 
     def permutation(self, n: int) -> Tensor:
         """Return the integers from 0 up to, not including, `n` in random order."""
-        if self.device != "cpu":
-            return as_tensor(self._rng.random(n).argsort())
-        return as_tensor(self._rng.permutation(n))
+        if self.device == "cpu":
+            return as_tensor(self._rng.permutation(n))
+        return self._give(lambda rng: rng.random(n).argsort(), None)
 
 
 def default_rng(seed: int | None = None, device: str = "cpu") -> Generator:
@@ -104,7 +161,7 @@ _shared = Generator()
 
 
 def seed(value: int | None) -> None:
-    """Start the generator behind this module's functions anew.
+    """Start the generator behind this module's functions anew, and so its siblings on CUDA devices.
 
     Examples
     --------
@@ -113,8 +170,45 @@ def seed(value: int | None) -> None:
     >>> tg.random.random()
     tensor(0.63696169)
     """
-    global _shared
-    _shared = Generator(value)
+    _shared.__init__(value)  # type: ignore[misc]  # the object stays, whose state is listed
+
+
+def get_state() -> dict[str, Any]:
+    """Return where the generator behind this module's functions is in its sequence.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> state = tg.random.get_state()
+    >>> first = tg.random.random()
+    >>> tg.random.set_state(state)
+    >>> (tg.random.random() == first).item()
+    True
+    """
+    return _shared.state
+
+
+def set_state(state: dict[str, Any]) -> None:
+    """Bring the generator behind this module's functions to where it was at `get_state`."""
+    _shared.state = state
+
+
+def living_states() -> dict[Generator, dict[str, Any]]:
+    """Return all generators of this process that draw on the host, with their states."""
+    return {rng: rng.state for rng in list(_living) if hasattr(rng, "_rng") and rng.device == "cpu"}
+
+
+def shared(device: str = "cpu") -> Generator:
+    """Return the generator from which the functions of this module draw, or its sibling on another device.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> tg.random.seed(0)
+    >>> tg.random.shared().random()
+    tensor(0.63696169)
+    """
+    return _shared.on(device)
 
 
 def random(size: int | Shape = (), dtype: DtypeLike = None, requires_grad: bool = False) -> Tensor:

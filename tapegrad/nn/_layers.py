@@ -22,11 +22,13 @@ Rng = random.Generator | np.random.Generator | int | None
 """A generator of tapegrad's or NumPy's, a seed for one, or None for the generator that `tapegrad.random.seed` seeds."""
 
 
-def _source(rng: Rng) -> Any:
-    """Return what has the methods `random` and `uniform`."""
+def _source(rng: Rng, device: str = "cpu") -> Any:
+    """Return what has the methods `random` and `uniform`: tapegrad's generators draw on `device`."""
     if rng is None:
-        return random
-    return random.default_rng(rng) if isinstance(rng, (int, np.integer)) else rng
+        return random.shared(device)
+    if isinstance(rng, (int, np.integer)):
+        return random.default_rng(rng, device)
+    return rng.on(device) if isinstance(rng, random.Generator) else rng
 
 
 class Linear(Module):
@@ -208,8 +210,8 @@ class Dropout(Module):
     Parameters
     ----------
     p : the probability of zero
-    rng : a generator or a seed, as in `Linear`; on a CUDA device `tapegrad.random.default_rng(seed, "cuda")`
-        is fastest, because it draws there and not on the host
+    rng : a generator or a seed, as in `Linear`; the numbers are drawn where the input is, except by a generator of
+        NumPy's own, which draws on the host
 
     Raises
     ------
@@ -238,9 +240,10 @@ class Dropout(Module):
         """Return `x` times a random mask in training, and `x` itself otherwise."""
         if not self.training or self.p == 0:
             return x
-        kept = (detached(_source(self.rng).random(x.shape)) >= self.p).astype(x.dtype)
+        device = device_of(detached(x))
+        kept = (detached(_source(self.rng, device).random(x.shape)) >= self.p).astype(x.dtype)
         mask = kept * (1 / (1 - self.p)) if self.p < 1 else kept
-        return x * as_array(mask, device=device_of(detached(x)))
+        return x * as_array(mask, device=device)
 
     def extra_repr(self) -> str:
         """Return the probability."""

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 
 from .._array import as_array
-from .._tape import Leaf
+from .._tape import Leaf, space_of
 from .._tensor import Tensor, detached, wrap
 from ..errors import DtypeError, ShapeError
 from ..typing import Array, ArrayLike, DtypeLike
@@ -146,8 +146,8 @@ class Module:
     def to(self, *targets: Any, device: str | None = None, dtype: DtypeLike = None) -> Self:
         """Move and convert all parameters and buffers in place, gradients included: `to("cuda")`, `to(np.float32)`.
 
-        The tensors stay the same objects, so an optimizer keeps its parameters; make the optimizer after a move to
-        another device all the same, because its own state does not move. Only floating point tensors are converted
+        The tensors stay the same objects, so an optimizer keeps its parameters, and its state follows them to another
+        device in its next step. Only floating point tensors are converted
         to a floating point `dtype`; integer buffers keep theirs, and so do complex tensors unless `dtype` is complex.
         Returns this module.
 
@@ -183,6 +183,7 @@ class Module:
             if isinstance(tensor._record, Leaf):
                 # The leaf itself stays: losses that are not yet played back still lead to it.
                 tensor._record.dtype = array.dtype
+                tensor._record.space = space_of(array.shape, array.dtype)
                 tensor._record.grad = grad
         return self
 

@@ -6,14 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from .._array import as_array, device_of, move
+from .._array import as_array, device_of, move, native
+from .._array import from_dlpack as _from_dlpack
 from .._op import linear
 from .._tensor import OPS, Tensor, detached, wrap
 from ..typing import Array, ArrayLike, DtypeLike, Shape
 from ._domains import anything, case
 
 __all__ = [
-    "arange", "empty", "empty_like", "eye", "full", "full_like", "linspace", "ones", "ones_like", "zeros", "zeros_like",
+    "arange", "empty", "empty_like", "eye", "from_dlpack", "full", "full_like", "linspace", "ones", "ones_like",
+    "zeros", "zeros_like",
 ]  # fmt: skip
 
 
@@ -94,6 +96,37 @@ def as_tensor(data: ArrayLike, *, dtype: DtypeLike = None, device: str | None = 
     if type(data) in (list, tuple) and _holds_tensor(data):
         return tensor(data, dtype=dtype, device=device)
     return wrap(as_array(data, dtype, device))
+
+
+def from_dlpack(x: Any, /, *, device: str | None = None, copy: bool | None = None) -> Tensor:
+    """Return an array of another library (PyTorch, JAX, CuPy, ...) as a tensor, without a copy where that is possible.
+
+    The other way, `torch.from_dlpack(t)` and `jax.numpy.from_dlpack(t)` take tensors, detached ones: history does not
+    cross between libraries, so a tracked tensor is refused.
+
+    Parameters
+    ----------
+    x : what has the methods `__dlpack__` and `__dlpack_device__`
+    device : moved to, if given; otherwise the tensor is where `x` is
+    copy : True for a copy always, False for none ever, None for one only where it must be
+
+    Raises
+    ------
+    DeviceError, MissingPackageError
+        If `x` is on a device that cannot be used, or copy=False and it is not on `device`.
+    DtypeError
+        For dtypes that no tensor can hold.
+
+    Examples
+    --------
+    >>> import numpy as np, tapegrad as tg
+    >>> a = np.array([1.0, 2.0])
+    >>> t = tg.from_dlpack(a)
+    >>> a[0] = 5
+    >>> t
+    tensor([5., 2.])
+    """
+    return wrap(native(_from_dlpack(x, device, copy)))
 
 
 def _holds_tensor(data: Any) -> bool:

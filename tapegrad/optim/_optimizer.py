@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._array import accumulation_dtype, as_array, zeros
+from .._array import LIBRARIES, accumulation_dtype, as_array, move, zeros
 from .._tensor import Tensor, writable
 from ..errors import LeafError, ShapeError
 from ..typing import Array, ArrayLike
@@ -138,10 +138,15 @@ class Optimizer:
                 p._array = array if array.shape else array[()]
 
     def state_of(self, p: Tensor) -> dict[str, Any]:
-        """Return what the optimizer remembers of `p`: nothing at first."""
+        """Return what the optimizer remembers of `p`, nothing at first, where `p` is: state follows its parameter."""
         state = self.state.get(p)
         if state is None:
             state = self.state[p] = {}
+        last = next(reversed(state.values()), None)
+        if type(last) is not np.ndarray or type(p._array) is not np.ndarray:
+            for key, value in state.items():
+                if type(value) in LIBRARIES:
+                    state[key] = move(value, p.device)
         return state
 
     # Saving and loading
