@@ -160,8 +160,8 @@ def test_messages_say_where_and_by_how_much():
     faulty = op(np.sin, "unary", lambda g, x: g * np.cos(x) * (x < 1.9), name="faulty")
     with pytest.raises(GradientError) as caught:
         check_vjp(faulty, X)
-    message = str(caught.value)
-    assert message.startswith("the VJP of faulty by input 0 at index (0, 2): got 0, expected ")
+    message = str(caught.value).partition("\n")[0]
+    assert message.startswith("the VJP of faulty by input 0 (x) at index (0, 2): got 0, expected ")
     assert "error estimate" in message
     assert message.endswith("1 of 6 entries differ")
 

@@ -1,0 +1,164 @@
+"""What a function did at a point, operation by operation, so that each rule can be checked by itself."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from .._array import to_host
+from .._op import Op
+from .._tape import FORWARD_ONLY, ModeContext, Record, Watcher, differentiable
+from .._tensor import Tensor, detached
+from .._transforms import alias
+from ..ops._domains import Domain
+from ..ops.creation import tensor
+from ._source import Place, caller
+from ._subject import Subject, bare, differentiable_leaves
+
+__all__ = ["Step", "Trace", "hermitian_part", "is_hermitian", "trace"]
+
+# Domains of Hermitian matrices, by the beginning of their names.
+_HERMITIAN = ("symmetric", "positive_definite", "hermitian")
+
+
+@dataclass
+class Step:
+    """One operation as it happened: its inputs as given, without their history, and its results.
+
+    `parents` are the records of the inputs, None for constants; `record` is what it left on the tape, if anything.
+    """
+
+    op: Op
+    inputs: list[Any]
+    parents: list[Record | None]
+    tensors: list[bool]
+    call: tuple[Any, dict[str, Any]]
+    outs: tuple[Any, ...]
+    record: Record | None
+    place: Place | None
+
+    @property
+    def places(self) -> list[int]:
+        """The positions of the inputs that its rules differentiate by."""
+        formulas = self.op.formulas
+        return [
+            k
+            for k, (x, parent) in enumerate(zip(self.inputs, self.parents, strict=True))
+            if parent is not None
+            and parent.position > FORWARD_ONLY
+            and differentiable(x.dtype)
+            and formulas[0 if self.op.variadic else k] is not None
+        ]
+
+    def name(self, k: int) -> str:
+        """Return what the rule calls input `k`."""
+        return f"{self.op.inputs[0]}[{k}]" if self.op.variadic else self.op.inputs[k]
+
+    def subject(self, xs: Sequence[Any] | None = None) -> Subject:
+        """Return this operation alone, at the values recorded (or other inputs `xs`, constants too), for checks."""
+        given = list(self.inputs if xs is None else xs)
+        places = self.places
+        symmetric = {k for k in places if is_hermitian(self.op, k) and _holds(given[k])}
+
+        def call(*moving: Any) -> list[Any]:
+            inputs = list(given)
+            for k, x in zip(places, moving, strict=True):
+                inputs[k] = hermitian_part(x) if k in symmetric else x
+            args, kwargs = self.call
+            return differentiable_leaves(self.op._call(inputs, args, dict(kwargs)))
+
+        labels = [self.name(k) if len(self.inputs) > 1 else "" for k in places]
+        return Subject(
+            self.op.name,
+            call,
+            [np.array(x) if isinstance(x, np.generic) else x for x in map(given.__getitem__, places)],
+            labels=labels,
+        )
+
+
+class _Watching(Watcher):
+    """Writes down what is computed."""
+
+    __slots__ = ("steps",)
+
+    def __init__(self) -> None:
+        self.steps: list[Step] = []
+
+    def computed(
+        self, op: Op, inputs: Sequence[Any], call: Any, outs: Sequence[Any], record: Record | None, seconds: float
+    ) -> None:
+        tensors = [isinstance(x, Tensor) for x in inputs]
+        parents = [x._record if isinstance(x, Tensor) else None for x in inputs]
+        args, kwargs = call
+        kept = (tuple(args), dict(kwargs))
+        arrays = [detached(x) for x in inputs]
+        self.steps.append(Step(op, arrays, parents, tensors, kept, tuple(outs), record, caller()))
+
+
+@dataclass
+class Trace:
+    """The steps of a function at one point, its inputs there, and its results."""
+
+    point: Subject
+    inputs: list[Tensor]
+    steps: list[Step]
+    results: list[Any]
+
+    @functools.cached_property
+    def _origins(self) -> dict[Record, str]:
+        found: dict[Record, str] = {}
+        for k, x in enumerate(self.inputs):
+            if x._record is not None:
+                label = self.point.labels[k] if k < len(self.point.labels) else ""
+                found[x._record] = f"{label or f'input {k}'} of {self.point.name}"
+        for number, step in enumerate(self.steps, 1):
+            if step.record is not None:
+                where = f" at {step.place}" if step.place else ""
+                found[step.record] = f"the result of record {number}, {step.op.name}{where}"
+        return found
+
+    def origin(self, record: Record | None) -> str:
+        """Return what made a tracked value: `w of loss`, or `the result of record 3, tanh at model.py:12, in loss`."""
+        while record is not None and record not in self._origins:
+            # One of several results is a record of its own, and so is the alias of an input.
+            record = next((p for p in record.parents() if p is not None), None)
+        return "" if record is None else self._origins[record]
+
+
+def trace(point: Subject) -> Trace:
+    """Return what the function of `point` does there, on tracked tensors."""
+    inputs = [alias(tensor(x, requires_grad=True)) for x in point.xs]
+    watching = _Watching()
+    with ModeContext(recording=True, watchers=(watching,)):
+        results = point.call(*inputs)
+    return Trace(point, inputs, watching.steps, results)
+
+
+def is_hermitian(op: Op, k: int) -> bool:
+    """Return whether a row says that input `k` is a Hermitian matrix: both triangles of such an input move together."""
+    domains = [op.on, *(example.on for example in op.cases or ())]
+    for domain in domains:
+        entries = tuple(domain) if isinstance(domain, (tuple, list)) else (domain,)
+        if any(
+            isinstance(entry, Domain) and entry.name.startswith(_HERMITIAN)
+            for entry in entries[k : k + 1] or entries[-1:]
+        ):
+            return True
+    return False
+
+
+def _holds(x: Any) -> bool:
+    """Return whether matrices are Hermitian, as far as rounding shows."""
+    a = to_host(bare(x))
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
+        return False
+    return bool(np.allclose(a, np.conj(np.swapaxes(a, -1, -2)), rtol=1e-4, atol=1e-6))
+
+
+def hermitian_part(x: Any) -> Any:
+    """Return the Hermitian part of matrices."""
+    return (x + np.conj(np.swapaxes(x, -1, -2))) / 2
