@@ -580,7 +580,7 @@ def jacobian(
     ----------
     function : gives arrays in any containers, or with `has_aux` a pair of them and anything else
     argnums : one position, or several; with several, each leaf of `y` is replaced by a tuple
-    mode : "reverse", "forward", or None for the cheaper one: forward if `y` has more than twice the entries of `x`
+    mode : "reverse", "forward", or None for the cheaper one: forward if `y` has more entries than `x`
     has_aux : whether `function` gives a pair; the result is then `(jacobian, aux)`
     holomorphic : says that `function` is complex differentiable by its complex arguments; `J` is then `dy/dz`
 
@@ -609,7 +609,7 @@ def jacobian(
         _check_jacobian(made, _name(function), holomorphic)
         rows = sum(out.size for out in made.outputs)
         columns = sum(x.size for x in made.inputs)
-        forward = rows > 2 * columns if mode is None else mode == "forward"
+        forward = rows > columns if mode is None else mode == "forward"
         blocks = (_columns if forward else _rows)(made)
         parts = [made.by_argument(found) for found in blocks]
         result = unflatten(made.value, [part[0] if single else tuple(part) for part in parts])
