@@ -15,7 +15,6 @@ import numpy as np
 
 from ._array import on_device
 from ._tensor import Tensor
-from .errors import DeviceError
 from .ops.creation import as_tensor
 from .typing import DtypeLike, Shape
 
@@ -53,14 +52,19 @@ class Generator:
 
     def __init__(self, seed: int | None = None, device: str = "cpu") -> None:
         self.device = device
-        self._seed = seed
+        # Drawn here if it is None, so that siblings begin and `restart` begins anew from the same.
+        self._seed: Any = np.random.SeedSequence().entropy if seed is None else seed
         self._siblings: dict[str, Generator] = {}
-        if device == "cpu":
-            self._rng: Any = np.random.default_rng(seed)
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin the sequence anew."""
+        if self.device == "cpu":
+            self._rng: Any = np.random.default_rng(self._seed)
         else:
-            with on_device(device) as module:
+            with on_device(self.device) as module:
                 self.device = f"cuda:{module.cuda.Device().id}"
-                self._rng = module.random.default_rng(seed)
+                self._rng = module.random.default_rng(self._seed)
 
     def on(self, device: str) -> Generator:
         """Return this generator if it is on `device`, and otherwise its sibling there: same seed, a state of its own.
@@ -80,21 +84,21 @@ class Generator:
         return self._siblings[device]
 
     @property
-    def state(self) -> dict[str, Any]:
-        """Where the generator is in its sequence: set to it, it gives the same numbers again. On the host only.
-
-        Raises DeviceError for a generator on a CUDA device, whose state the device does not tell.
-        """
-        if self.device != "cpu":
-            raise DeviceError(f"got the state of a generator on {self.device}, which cannot be read; seed it anew")
-        state: dict[str, Any] = self._rng.bit_generator.state
-        return state
+    def state(self) -> Any:
+        """Where the generator is in its sequence: set to it, it gives the same numbers again."""
+        if self.device == "cpu":
+            return self._rng.bit_generator.state
+        # CuPy has no public name for the words of the generator's state; they lie in this array.
+        with on_device(self.device):
+            return self._rng.bit_generator._state.copy()
 
     @state.setter
-    def state(self, value: dict[str, Any]) -> None:
-        if self.device != "cpu":
-            raise DeviceError(f"got a state for a generator on {self.device}, which cannot be set; seed it anew")
-        self._rng.bit_generator.state = value
+    def state(self, value: Any) -> None:
+        if self.device == "cpu":
+            self._rng.bit_generator.state = value
+        else:
+            with on_device(self.device):
+                self._rng.bit_generator._state[...] = value
 
     def _give(self, draw: Callable[[Any], Any], dtype: DtypeLike, requires_grad: bool = False) -> Tensor:
         """Return what `draw` makes of NumPy's or CuPy's generator, on this one's device."""
@@ -193,9 +197,9 @@ def set_state(state: dict[str, Any]) -> None:
     _shared.state = state
 
 
-def living_states() -> dict[Generator, dict[str, Any]]:
-    """Return all generators of this process that draw on the host, with their states."""
-    return {rng: rng.state for rng in list(_living) if hasattr(rng, "_rng") and rng.device == "cpu"}
+def living_states() -> dict[Generator, Any]:
+    """Return all generators of this process with their states."""
+    return {rng: rng.state for rng in list(_living) if hasattr(rng, "_rng")}
 
 
 def shared(device: str = "cpu") -> Generator:

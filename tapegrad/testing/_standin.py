@@ -1032,11 +1032,28 @@ def _special(name: str, function: Any, /, *inputs: Any) -> Any:
     return tuple(StrictArray(np.array(each, dtype)) for each, dtype in zip(found, gives, strict=True))
 
 
+class BitGenerator:
+    """The state of a generator, which lies on the device: here the number of draws."""
+
+    def __init__(self, seed: Any) -> None:
+        self._seed: Any = np.random.SeedSequence(seed).entropy
+        self._state = StrictArray(np.zeros(1, np.int64))
+
+    def next(self) -> np.random.Generator:
+        """Return a source for one draw, and count it."""
+        _here(self._state)[0] += 1
+        return np.random.default_rng([self._seed, int(self._state._host[0])])
+
+
 class Generator:
     """What `cupy.random.Generator` is: a seeded source of stand-in arrays, whose numbers are not those of CuPy."""
 
-    def __init__(self, seed: Any) -> None:
-        self._host = np.random.default_rng(None if seed is None else [seed, 0xC0DA])
+    def __init__(self, bit_generator: BitGenerator) -> None:
+        self.bit_generator = bit_generator
+
+    @property
+    def _host(self) -> np.random.Generator:
+        return self.bit_generator.next()
 
     def _give(self, values: Any, size: Any, dtype: Any) -> StrictArray:
         return StrictArray(np.asarray(values).astype(dtype).reshape(() if size is None else size))
@@ -1062,7 +1079,7 @@ class Generator:
 
 def default_rng(seed: Any = None) -> Generator:
     """Return a generator of stand-in arrays."""
-    return Generator(seed)
+    return Generator(BitGenerator(seed))
 
 
 def from_dlpack(array: Any, *, device: Any = None, copy: bool | None = None) -> StrictArray:
