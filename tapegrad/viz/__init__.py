@@ -1,6 +1,21 @@
 """The tape and the training, as pictures and text."""
 
 from ._figures import learning_curves, misclassified, weight_images
-from ._program import Kept, Line, program, tape_text
+from ._profile import Cost, Profile, profile
+from ._program import Kept, Line, Program, Tape, program, tape, tape_text
 
-__all__ = ["Kept", "Line", "learning_curves", "misclassified", "program", "tape_text", "weight_images"]
+__all__ = [
+    "Cost",
+    "Kept",
+    "Line",
+    "Profile",
+    "Program",
+    "Tape",
+    "learning_curves",
+    "misclassified",
+    "profile",
+    "program",
+    "tape",
+    "tape_text",
+    "weight_images",
+]

@@ -1,20 +1,32 @@
-"""The tape behind a tensor as a program: one line per record."""
+"""The tape as a program, one line for each record: of one result, or of everything that is alive."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import os
+import weakref
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 
-from .._array import is_array, ones
-from .._tape import Leaf, Record, replay
+from .._array import is_array
+from .._history import NOTES, alive_history, living, residuals, starting_points
+from .._op import _part_op
+from .._source import Place
+from .._tape import Leaf, Record
 from .._tensor import Tensor, detached
-from ..errors import HistoryError
 from ..typing import Array, Shape
+from . import _page
+from ._words import aligned, duration, place, shown, typed
 
-__all__ = ["Kept", "Line", "program", "tape_text"]
+if TYPE_CHECKING:
+    from ._profile import Profile
+
+__all__ = ["Kept", "Line", "Program", "Tape", "program", "tape"]
+
+SHOWN = 100
+"""Longer programs are printed without their middle."""
 
 
 @dataclass(frozen=True)
@@ -31,13 +43,19 @@ class Kept:
     nbytes: int
     holder: int | str | None
 
+    def __str__(self) -> str:
+        kept = typed(self.shape, self.dtype) if self.holder is None else f"(of {shown(self.holder)})"
+        return f"{self.name} {kept}"
+
 
 @dataclass(frozen=True)
 class Line:
     """One record of the tape: its position, operation, inputs, results, and what it keeps.
 
     `inputs` are positions of records, names of leaves, and for constants None, or a name if it is known; `results`
-    are shapes with dtypes, one for each result of the operation, None for one that nothing depends on.
+    are shapes with dtypes, one for each result of the operation, None for one that nothing depends on. `source` is
+    the line of the program that called the operation; `forward` and `backward` are the seconds that it took and that
+    its rules took. They are None unless a watcher (`tapegrad.profile`, `tapegrad.detect_anomaly`) was there to see.
     """
 
     position: int
@@ -45,25 +63,119 @@ class Line:
     inputs: tuple[int | str | None, ...]
     results: tuple[tuple[Shape, np.dtype[Any]] | None, ...]
     keeps: tuple[Kept, ...]
+    source: Place | None = None
+    forward: float | None = None
+    backward: float | None = None
 
     @property
     def nbytes(self) -> int:
         """The memory that this record keeps alive and no earlier one does."""
         return sum(kept.nbytes for kept in self.keeps)
 
+    @property
+    def result(self) -> str:
+        """The results in words."""
+        return ", ".join("unused" if result is None else typed(*result) for result in self.results)
 
-def program(output: Tensor, names: Mapping[str, Any] | None = None) -> list[Line]:
+
+class Program(Sequence[Line]):
+    """Lines of the tape, as they were when it was looked at; nothing is kept alive by it.
+
+    A sequence of `Line`. `print` shows it as a table, without its middle if it is long, and so do notebooks.
+
+    Attributes
+    ----------
+    leaves : what the program starts from: names with shape and dtype, in the order of their first use
+    """
+
+    def __init__(
+        self, lines: Sequence[Line], leaves: Mapping[str, tuple[Shape, np.dtype[Any]]], title: str = "The tape"
+    ) -> None:
+        self._lines = tuple(lines)
+        self.leaves = dict(leaves)
+        self.title = title
+
+    @overload
+    def __getitem__(self, index: int) -> Line: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Line]: ...
+
+    def __getitem__(self, index: int | slice) -> Line | Sequence[Line]:
+        return self._lines[index]
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that the records keep alive, shared memory counted once."""
+        return sum(line.nbytes for line in self)
+
+    def columns(self) -> tuple[str, ...]:
+        """The headings of the table; times and lines of the program only where they are known."""
+        known = [name for name in ("forward", "backward") if any(getattr(line, name) is not None for line in self)]
+        if any(line.source for line in self):
+            known.append("line")
+        return ("position", "operation", "inputs", "result", "keeps for the replay", "bytes", *known)
+
+    def text(self, limit: int | None = None) -> str:
+        """Return the program as a table, with at most `limit` records: the first and the last ones.
+
+        `#7` stands for the result of the record at position 7. Bytes are counted once, where memory is first kept; an
+        array whose memory somebody else keeps anyway is shown with the holder: `y (of w)`, `out (of #7)`.
+        """
+        columns = self.columns()
+        rows = [columns]
+        rows += [("", "leaf", name, typed(*space)) for name, space in self.leaves.items()]
+        head, gap, tail = _page.ends(self, limit)
+        for line in head:
+            rows.append(_cells(line, columns))
+        if gap:
+            rows.append(("", f"... {gap:,} more"))
+            rows += [_cells(line, columns) for line in tail]
+        total = ("", "", "", "", "together", f"{self.nbytes:,}")
+        for name in columns[6:]:
+            if name != "line":
+                total += (duration(sum(getattr(line, name) or 0.0 for line in self)),)
+        return aligned([*rows, total], right={"position", "bytes", "forward", "backward"})
+
+    def __str__(self) -> str:
+        return self.text(SHOWN)
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return _page.fragment(self, SHOWN)
+
+    def to_dot(self) -> str:
+        """Return the program as a drawing in Graphviz' language DOT: `dot -Tsvg` makes a picture of it."""
+        return _page.dot(self)
+
+    @overload
+    def to_html(self, path: None = None, limit: int = 2000) -> str: ...
+
+    @overload
+    def to_html(self, path: str | os.PathLike[str], limit: int = 2000) -> None: ...
+
+    def to_html(self, path: str | os.PathLike[str] | None = None, limit: int = 2000) -> str | None:
+        """Write the program as a page that needs nothing else, or return the page if no `path` is given.
+
+        It shows the sums for each operation (and line of the program, if known), then the records, at most `limit`:
+        what each keeps, and the time of its forward and backward step where it was profiled.
+        """
+        return _page.written(_page.page(self, limit), path)
+
+
+def program(output: Tensor, names: Mapping[str, Any] | None = None, profile: Profile | None = None) -> Program:
     """Return the records that `output` was computed by, in the order in which they happened.
-
-    Records know neither the shapes of their results nor their owners: a record keeps only what its rule names. A
-    cotangent has the shape and dtype of what it belongs to, so shapes are found by one trial replay, which retains
-    the history and leaves every `grad` alone. It costs as much as `backward`, and memory for all cotangents.
 
     Parameters
     ----------
     output : a tensor whose history is alive
     names : tensors or arrays by the names to show, `dict(model.named_parameters())` for instance; their memory is
         taken to be theirs, and not kept by the tape. Other leaves are called `leaf 1`, `leaf 2`, ...
+    profile : of which to show the times
 
     Raises
     ------
@@ -74,132 +186,194 @@ def program(output: Tensor, names: Mapping[str, Any] | None = None) -> list[Line
     --------
     >>> import numpy as np, tapegrad as tg
     >>> from tapegrad.viz import program
-    >>> w = tg.tensor([1.0, 2.0], requires_grad=True)
-    >>> [(line.operation, line.results[0][0], line.nbytes) for line in program(np.sum(np.exp(w * 3)), {"w": w})]
-    [('multiply', (2,), 0), ('exp', (2,), 16), ('sum', (), 0)]
-    """
-    lines, _ = _lines(output, names or {})
-    return lines
-
-
-def tape_text(output: Tensor, names: Mapping[str, Any] | None = None) -> str:
-    """Return the tape behind `output` as text: position, operation, inputs, result and residuals, line by line.
-
-    `#7` stands for the result of the record at position 7. Bytes are counted once, where memory is first kept; an
-    array whose memory somebody else keeps anyway is shown with the holder: `y (of w)`, `out (of #7)`.
-
-    Parameters and errors are those of `program`.
-
-    Examples
-    --------
-    >>> import numpy as np, tapegrad as tg
-    >>> from tapegrad.viz import tape_text
     >>> x, w = np.ones((5, 3)), tg.tensor(np.ones((3, 2)), requires_grad=True)
-    >>> print(tape_text(np.tanh(x @ w), {"w": w}))  # doctest: +ELLIPSIS, +NORMALIZE_WHITESPACE
+    >>> lines = program(np.tanh(x @ w), {"w": w})
+    >>> print(lines)  # doctest: +ELLIPSIS, +NORMALIZE_WHITESPACE
     position  operation  inputs       result          keeps for the replay  bytes
               leaf       w            float64 (3, 2)
          ...  matmul     constant, w  float64 (5, 2)  x float64 (5, 3)        120
          ...  tanh       #...         float64 (5, 2)  out float64 (5, 2)       80
                                                       together                200
+    >>> [(line.operation, line.nbytes) for line in lines]
+    [('matmul', 120), ('tanh', 80)]
     """
-    lines, leaves = _lines(output, names or {})
-    rows = [("position", "operation", "inputs", "result", "keeps for the replay", "bytes")]
-    for name, leaf in leaves.items():
-        rows.append(("", "leaf", name, _typed(leaf.shape, leaf.dtype), "", ""))
-    for line in lines:
-        kept = ", ".join(_described(entry) for entry in line.keeps) or "nothing"
-        results = ", ".join("unused" if result is None else _typed(*result) for result in line.results)
-        inputs = ", ".join(_shown(entry) for entry in line.inputs)
-        rows.append((str(line.position), line.operation, inputs, results, kept, f"{line.nbytes:,}"))
-    total = sum(line.nbytes for line in lines)
-    rows.append(("", "", "", "", "together", f"{total:,}"))
-    widths = [max(len(row[i]) for row in rows) for i in range(6)]
-    return "\n".join(
-        "  ".join(
-            cell.rjust(width) if i in (0, 5) else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    )
+    return _written(alive_history(output) or [output._record], names, profile, "The tape of one result")
 
 
-def _lines(output: Tensor, names: Mapping[str, Any]) -> tuple[list[Line], dict[str, Leaf]]:
-    """Return the lines of the program, and the leaves by name in the order of their first use."""
-    record = output._record
-    if record is None or not output.requires_grad:
-        raise HistoryError("got a tensor without history; its inputs need requires_grad=True, and recording on")
-    records = _reachable(record)
-    if any(entry.released for entry in records):
-        raise HistoryError("the history of this tensor was released by a replay; use backward(retain_graph=True)")
-    seed = ones(output.shape, output.dtype, like=output.data)
-    with np.errstate(all="ignore"):
-        cotangents = replay([(record, seed)], wanted=records, retain=True) if records else {}
-    labels = {id(t._record): name for name, t in names.items() if isinstance(t, Tensor) and isinstance(t._record, Leaf)}
-    leaves: dict[str, Leaf] = {}
-    named = {name: detached(t) for name, t in names.items()}
-    constants = {id(array): name for name, array in named.items()}
-    holders: dict[int, int | str] = {id(_owner(array)): name for name, array in named.items() if is_array(array)}
+def tape_text(output: Tensor, names: Mapping[str, Any] | None = None) -> str:
+    """Return the whole text of `program(output, names)`."""
+    return program(output, names).text()
 
-    def label(parent: Record | None) -> int | str | None:
-        if not isinstance(parent, Leaf):
-            return None if parent is None else parent.position
-        name = labels.setdefault(id(parent), f"leaf {len(leaves) + 1}")
-        leaves[name] = parent
-        return name
 
-    if isinstance(record, Leaf):
-        label(record)
-    lines = []
-    for entry in records:
-        assert entry.op is not None
-        parents = entry.parents() if entry.op.variadic else entry.parents()[: len(entry.op.inputs)]
+class Tape:
+    """The tape as something to look at: `tapegrad.tape` is the only one.
+
+    The tape owns nothing and keeps no list of its records: each lives as long as a tensor or a later record needs it.
+    So they are looked for when asked: those of all threads that are alive and can be replayed. Looking costs about
+    0.1 microseconds for every object of the whole program, and changes nothing.
+
+    Examples
+    --------
+    >>> import numpy as np, tapegrad as tg
+    >>> before = len(tg.tape)
+    >>> w = tg.tensor([1.0, 2.0], requires_grad=True)
+    >>> loss = np.sum(np.exp(w) * 3)
+    >>> len(tg.tape) - before
+    3
+    >>> [line.operation for line in tg.tape.records()[-3:]]
+    ['exp', 'multiply', 'sum']
+    >>> loss.backward()
+    >>> len(tg.tape) - before
+    0
+    """
+
+    def records(self, names: Mapping[str, Any] | None = None, profile: Profile | None = None) -> Program:
+        """Return all living records as a program; parameters are those of `tapegrad.viz.program`."""
+        return _written([record for record in living() if not record.released], names, profile, "The tape")
+
+    def __len__(self) -> int:
+        return sum(not record.released for record in living())
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that living records keep alive, shared memory counted once."""
+        return self.records().nbytes
+
+    def __str__(self) -> str:
+        return str(self.records())
+
+    __repr__ = __str__
+
+    def _repr_html_(self) -> str:
+        return self.records()._repr_html_()
+
+    def to_dot(self, names: Mapping[str, Any] | None = None) -> str:
+        """Return all living records as a drawing in Graphviz' language DOT; see `Program.to_dot`."""
+        return self.records(names).to_dot()
+
+    def to_html(
+        self,
+        path: str | os.PathLike[str] | None = None,
+        names: Mapping[str, Any] | None = None,
+        profile: Profile | None = None,
+    ) -> str | None:
+        """Write all living records as a page, or return it; see `Program.to_html`."""
+        return _page.written(self.records(names, profile).to_html(), path)
+
+
+tape = Tape()
+
+
+# From records to lines
+
+
+class Writer:
+    """What writes lines: it knows names, and whose memory has been seen.
+
+    Parameters
+    ----------
+    names : tensors and arrays by name
+    starts : names of leaves
+    fleeting : whether lines are written as records are made, so that nothing may be held between two of them
+    """
+
+    def __init__(self, names: Mapping[str, Any], starts: Mapping[Record, str], fleeting: bool = False) -> None:
+        self._starts = starts
+        self._fleeting = fleeting
+        named = {name: detached(value) for name, value in names.items()}
+        self._constants = {id(array): (array, name) for name, array in named.items()}
+        self._holders: dict[int, tuple[Callable[[], Any], int | str]] = {}
+        for name, array in named.items():
+            if is_array(array):
+                self._holder(_owner(array), name)
+
+    def line(
+        self,
+        record: Record,
+        results: tuple[tuple[Shape, np.dtype[Any]] | None, ...],
+        source: Place | None,
+        forward: float | None = None,
+        backward: float | None = None,
+    ) -> Line:
+        """Return the line of `record`."""
+        op: Any = record.op
+        parents = record.parents() if op.variadic else record.parents()[: len(op.inputs)]
         # A record does not know its constant inputs, unless a rule keeps them.
-        kept = dict(_residuals(entry)) if not entry.op.variadic else {}
+        kept = {} if op.variadic else {name: value for _, name, value in residuals(record)}
         inputs = tuple(
-            constants.get(id(kept.get(name))) if parent is None else label(parent)
-            for name, parent in zip(entry.op.inputs * len(parents), parents, strict=False)
+            self._constant(kept.get(name)) if parent is None else self._label(parent)
+            for name, parent in zip(op.inputs * len(parents) if op.variadic else op.inputs, parents, strict=False)
         )
-        keeps = tuple(_kept(entry, holders))
-        lines.append(Line(entry.position, entry.op.name, inputs, _results(entry, cotangents[entry]), keeps))
-    return lines, leaves
+        return Line(record.position, op.name, inputs, results, tuple(self._kept(record)), source, forward, backward)
+
+    def _constant(self, value: Any) -> str | None:
+        array, name = self._constants.get(id(value), (None, None))
+        return name if array is value else None
+
+    def _label(self, parent: Record) -> int | str:
+        if self._fleeting and _is_part(parent):
+            parent = parent.x  # written as one line, when only the whole was there
+        if parent.op is None:
+            return self._starts.get(parent, "leaf" if isinstance(parent, Leaf) else "input")
+        return f"#{parent.position} (released)" if parent.released else parent.position
+
+    def _kept(self, record: Record) -> Iterator[Kept]:
+        """Yield the arrays that a record keeps, each once, and remember whose memory they are."""
+        found: dict[int, tuple[list[str], Array]] = {}
+        for _, name, value in residuals(record):
+            for array in _arrays(value):
+                names, _ = found.setdefault(id(array), ([], array))
+                if name not in names:
+                    names.append(name)
+        for names, array in found.values():
+            owner = _owner(array)
+            holder = self._holder(owner, record.position)
+            known = None if holder == record.position else holder
+            yield Kept(" = ".join(names), array.shape, array.dtype, owner.nbytes if known is None else 0, known)
+
+    def _holder(self, owner: Array, holder: int | str) -> int | str:
+        """Return who held the memory of `owner` first: `holder` if nobody did."""
+        alive, first = self._holders.get(id(owner), (None, holder))
+        if alive is not None and alive() is owner:
+            return first
+        self._holders[id(owner)] = (self._reference(owner), holder)
+        return holder
+
+    def _reference(self, owner: Array) -> Callable[[], Any]:
+        if not self._fleeting:
+            return lambda: owner
+        place = id(owner)
+        try:
+            return weakref.ref(owner, lambda _: self._holders.pop(place, None))
+        except TypeError:
+            return lambda: None  # a NumPy scalar, which is not worth the count
 
 
-def _reachable(record: Record) -> list[Record]:
-    """Return `record` and all records that it was computed from, by position; leaves are left out."""
-    found: dict[int, Record] = {}
-    waiting = [record]
-    while waiting:
-        record = waiting.pop()
-        if record.op is not None and record.position not in found:
-            found[record.position] = record
-            waiting.extend(parent for parent in record.parents() if parent is not None)
-    return [found[position] for position in sorted(found)]
-
-
-def _residuals(record: Record) -> Iterator[tuple[str, Any]]:
-    """Yield what the rules of a record keep, with the names of the formulas' parameters; shapes and settings too."""
-    op = record.op
-    assert op is not None
-    for k, saved in enumerate(record.for_x or () if op.many else (record.for_x, record.for_y)):
-        if saved is None:
+def _written(records: Sequence[Any], names: Mapping[str, Any] | None, profile: Profile | None, title: str) -> Program:
+    """Return the program of `records`; one without an op is a leaf, and an empty program."""
+    starts = starting_points(records, names or {})
+    writer = Writer(names or {}, starts)
+    lines = []
+    parts = {(id(record.x), record.op.name): record.space for record in records if _is_part(record)}
+    for record in records:
+        if record.op is None:
             continue
-        names = op.names[0 if op.variadic else k]
-        yield from zip(names, (saved,) if len(names) == 1 else saved, strict=True)
+        outputs = range(len(record.op.outputs))
+        results = tuple(
+            parts.get((id(record), _part_op(i).name)) if len(outputs) > 1 else record.space for i in outputs
+        )
+        forward, backward = profile.times(record.position) if profile is not None else (None, None)
+        lines.append(writer.line(record, results, NOTES.sources.get(record.position), forward, backward))
+    leaves = {name: start.space for start, name in starts.items() if start.space is not None}
+    return Program(lines, leaves, title)
 
 
-def _kept(record: Record, holders: dict[int, int | str]) -> Iterator[Kept]:
-    """Yield the arrays that a record keeps, each once, and note in `holders` whose memory they are."""
-    found: dict[int, tuple[list[str], Array]] = {}
-    for name, value in _residuals(record):
-        for array in _arrays(value):
-            names, _ = found.setdefault(id(array), ([], array))
-            if name not in names:
-                names.append(name)
-    for names, array in found.values():
-        owner = _owner(array)
-        holder = holders.setdefault(id(owner), record.position)
-        known = None if holder == record.position else holder
-        yield Kept(" = ".join(names), array.shape, array.dtype, owner.nbytes if known is None else 0, known)
+def _is_part(record: Record) -> bool:
+    """Return whether `record` is one of several results of another."""
+    parent = record.x
+    if record.op is None or not isinstance(parent, Record) or parent.op is None:
+        return False
+    return any(record.op.function is _part_op(i).function for i in range(len(parent.op.outputs)))
 
 
 def _arrays(value: Any) -> Iterator[Array]:
@@ -218,22 +392,19 @@ def _owner(array: Array) -> Array:
     return array
 
 
-def _results(record: Record, cotangent: Any) -> tuple[tuple[Shape, np.dtype[Any]] | None, ...]:
-    """Return shape and dtype of each result of a record, which are those of its cotangents."""
-    assert record.op is not None
-    count = len(record.op.outputs)
-    # Several results share one cotangent, in which those that nothing depends on are missing.
-    parts = [cotangent] if count == 1 else [cotangent.get(i) for i in range(count)]
-    return tuple(None if part is None else (part.shape, part.dtype) for part in parts)
-
-
-def _typed(shape: Shape, dtype: np.dtype[Any]) -> str:
-    return f"{dtype} {shape}"
-
-
-def _shown(entry: int | str | None) -> str:
-    return "constant" if entry is None else f"#{entry}" if isinstance(entry, int) else entry
-
-
-def _described(kept: Kept) -> str:
-    return f"{kept.name} " + (_typed(kept.shape, kept.dtype) if kept.holder is None else f"(of {_shown(kept.holder)})")
+def _cells(line: Line, columns: Sequence[str]) -> tuple[str, ...]:
+    """Return the cells of the table for one line."""
+    cells = (
+        str(line.position),
+        line.operation,
+        ", ".join(shown(entry) for entry in line.inputs),
+        line.result,
+        ", ".join(str(kept) for kept in line.keeps) or "nothing",
+        f"{line.nbytes:,}",
+    )
+    known = {
+        "forward": duration(line.forward),
+        "backward": duration(line.backward),
+        "line": place(line.source),
+    }
+    return cells + tuple(known[name] for name in columns[6:])
