@@ -26,10 +26,25 @@ tensor(-0.47942554)
 """
 
 from . import errors, random
+from ._custom import custom_rule
+from ._explain import explain
+from ._faults import detect_anomaly
 from ._modes import strict
 from ._tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from ._tensor import OPS, Tensor, strong_zero
-from ._transforms import grad, gradients, jvp, value_and_grad, vjp
+from ._transforms import (
+    elementwise_grad,
+    grad,
+    gradients,
+    hessian,
+    hvp,
+    jacobian,
+    jvp,
+    linearize,
+    stop_gradient,
+    value_and_grad,
+    vjp,
+)
 from ._tree import register_container
 from .ops.creation import (
     arange,
@@ -73,21 +88,29 @@ __all__ = [
     "as_tensor",
     "binary_cross_entropy_with_logits",
     "cross_entropy",
+    "custom_rule",
+    "detect_anomaly",
+    "elementwise_grad",
     "elu",
     "empty",
     "empty_like",
     "enable_grad",
     "errors",
+    "explain",
     "eye",
     "full",
     "full_like",
     "gelu",
     "grad",
     "gradients",
+    "hessian",
+    "hvp",
     "is_grad_enabled",
+    "jacobian",
     "jvp",
     "layer_norm",
     "leaky_relu",
+    "linearize",
     "linspace",
     "log_softmax",
     "logsumexp",
@@ -103,6 +126,7 @@ __all__ = [
     "softmax",
     "softplus",
     "stack",
+    "stop_gradient",
     "strict",
     "strong_zero",
     "tensor",

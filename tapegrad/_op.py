@@ -16,7 +16,7 @@ from __future__ import annotations
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from time import perf_counter
 from typing import Any
 
@@ -35,7 +35,7 @@ from ._tape import (
     space_of,
 )
 from ._tensor import OPS, Tensor, detached, wrap, wrapped
-from .errors import UnsupportedError
+from .errors import ShapeError, UnsupportedError
 from .typing import Formula, Shape
 
 __all__ = ["RULES", "binary", "composite", "constant", "elementwise", "general", "linear", "metadata", "multilinear"]
@@ -162,6 +162,16 @@ class Op:
         """How many settings, from the first, the rule knows: these may be given by position."""
         return next((i for i, name in enumerate(self.bound) if name not in self.known), len(self.bound))
 
+    def check_names(self) -> None:
+        """Raise TypeError where a formula asks for something that is neither known nor an argument of the function."""
+        unknown = self.settings - set(self.defaults)
+        if unknown and not self.trusted and (unknown := unknown - set(self.parameters)):
+            raise TypeError(
+                f"the rule of {self.name} asks for {', '.join(sorted(unknown))}, expected inputs "
+                f"({', '.join(self.inputs)}), results ({', '.join(self.outputs)}), facts such as "
+                f"{self.inputs[0]}_shape, or arguments of the function"
+            )
+
     def check_settings(self, args: Sequence[Any], kwargs: dict[str, Any]) -> None:
         """Raise UnsupportedError for a setting that the rule does not know."""
         if len(args) > self.open or not self.known.issuperset(kwargs):
@@ -223,6 +233,10 @@ class Op:
 
     # Records
 
+    def links(self, record: Record) -> Iterator[tuple[Any, Any, Any]]:
+        """Return the inputs of a record of many: their records, their rules with the number of residuals, and these."""
+        return zip(record.x or (), self.rules, record.for_x or (), strict=False)
+
     def fill(self, record: Record, parents: Sequence[Any], arrays: Sequence[Any], out: Any, call: Any) -> None:
         """Make `record` the record of this op's result `out` on `arrays`."""
         outs = out if len(self.outputs) > 1 else (out,)
@@ -281,6 +295,7 @@ class Op:
         if record is not None:
             records = [_part(record, i, a) for i, a in enumerate(out)] if several else [record]
             tensors = [wrap(a, r) for a, r in zip(outs, records, strict=True)]
+            inputs = [x if isinstance(x, Tensor) else a for x, a in zip(inputs, arrays, strict=True)]
             for level in active:
                 outer = levels[: levels.index(level)]
                 with ModeContext(levels=outer):
@@ -316,6 +331,12 @@ class Op:
             names = _parameters(self.jvp)[len(ts) :]
             made = self.jvp(*ts, *self._values(self.collector(names), len(names), 0, inputs, outs, call))
             made = list(made) if len(self.outputs) > 1 else [made]
+            for t, out in zip(made, outs, strict=not self.trusted):
+                if not self.trusted and getattr(t, "shape", None) != out.shape:
+                    raise ShapeError(
+                        f"the JVP of {self.name} returned a tangent of shape {getattr(t, 'shape', None)}, expected the "
+                        f"result's, {out.shape}"
+                    )
         elif self.elementwise:
             made = [_sum(self._formula_on(k, (t,), inputs, outs, call) for k, t in enumerate(ts) if t is not None)]
         elif self.kind == "linear":
@@ -438,7 +459,7 @@ def recorder(op: Op, function: Callable[..., Any] | None = None) -> Callable[...
     Those for one and two arrays without settings, which training calls thousands of times, are the leanest.
     """
     count = len(op.formulas)
-    single = len(op.outputs) == 1 and not op.variadic and op.jvp is None and None not in op.formulas
+    single = len(op.outputs) == 1 and not op.many and op.jvp is None and None not in op.formulas
     bare = single and op.trusted and not op.known and count <= 2
     if bare:
         made = (_unary, _binary)[count - 1](op, function or op.function)
@@ -688,12 +709,7 @@ def _setting(op: Op, value: Any) -> Any:
 
 
 def _register(op: Op) -> Callable[..., Any]:
-    unknown = op.settings - set(op.defaults)
-    if unknown and not op.trusted and (unknown := unknown - set(op.parameters)):
-        raise TypeError(
-            f"the rule of {op.name} asks for {', '.join(sorted(unknown))}, expected inputs ({', '.join(op.inputs)}), "
-            f"results ({', '.join(op.outputs)}), facts such as {op.inputs[0]}_shape, or arguments of the function"
-        )
+    op.check_names()
     made = recorder(op)
     functools.update_wrapper(made, op.function, assigned=("__name__", "__qualname__", "__doc__"), updated=())
     op.public = made

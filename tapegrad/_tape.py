@@ -409,7 +409,7 @@ def replay(
                 g = arrived[record][1] if record in arrived else op.hooked(g)
                 if op.retains:
                     arrived[record] = [record, g, False]
-            links = zip(record.x or (), op.rules, record.for_x or (), strict=False)
+            links = op.links(record)
         elif record.y is None:
             links = ((record.x, op.rule_x, record.for_x),)
         else:
@@ -470,6 +470,8 @@ def projected(h: Any, target: tuple[Shape, Any], op: Op, k: int) -> Any:
     if not hasattr(h, "shape"):
         raise ShapeError(f"the rule of {op.name} for input {k} returned {type(h).__name__}, expected an array")
     try:
+        if h.shape != target[0] and not op.broadcasts:
+            raise ShapeError(f"got a cotangent of shape {h.shape}, expected {target[0]}")
         return project(h, *target)
     except ShapeError as error:
         raise ShapeError(f"the rule of {op.name} for input {k}: {error}") from None

@@ -270,3 +270,13 @@ def test_a_rule_that_returns_no_array_is_named():
     bad = unary(lambda a: a * 1.0, lambda g: None, name="bad")
     with pytest.raises(ShapeError, match="the rule of bad for input 0 returned NoneType"):
         bad(leaf(1.0)).backward()
+
+
+def test_constants_given_as_lists_are_arrays_to_tangents_too():
+    a = np.array([[3.0, 1.0], [1.0, 2.0]])
+
+    def f(b):
+        return lambda a: tg.grad(lambda a: np.linalg.solve(a, b).sum())(a)
+
+    lists, arrays = (tg.jvp(f(b), (a,), (np.ones((2, 2)),))[1] for b in ([1.0, 2.0], np.array([1.0, 2.0])))
+    np.testing.assert_array_equal(lists.numpy(), arrays.numpy())
