@@ -106,12 +106,12 @@ class _Segment:
 
     def run_again(self) -> tuple[int, list[Tensor]]:
         """Return the position from which on the second run recorded, and its results, after a look at them."""
-        now = _random_states(self.args, self.kwargs)
+        now = {rng: _random_state(rng) for rng in self.states}
         _set_random_states(self.states)
         try:
             start, value = self.run()
         finally:
-            _set_random_states({rng: now[rng] for rng in self.states if rng in now})
+            _set_random_states(now)
         made = _made_since(start, value)
         name = _name(self.function)
         spaces = [space_of(t.shape, t.dtype) for t in made]
@@ -170,23 +170,29 @@ def _recorded(segment: _Segment, start: int, value: Any, made: Sequence[Tensor])
     for record in (inputs, call):
         record.y = record.for_y = record.space = None
         record.position = next_position()
-    numbers = {t._record: i for i, t in enumerate(made)}
-    records: dict[Record, Record] = {}
+    parts = {t._record: _part(call, i, t._array) for i, t in enumerate(made)}
+    records: dict[Record, Record | None] = {}
+    if not _holds_tensor(value):
+        return value
+    return map_leaves(lambda leaf: _result(leaf, parts, records), value)
 
-    def result(t: Any) -> Any:
-        old = t._record if isinstance(t, Tensor) else None
-        if old is None or FORWARD_ONLY < old.position < start:
-            return t
-        if old not in records:
-            tangents = {level: result(s) for level, s in old.tangents.items()} if isinstance(old, Dual) else {}
-            new = _part(call, numbers[old], t._array) if old in numbers else None
-            if tangents:
-                new = _dual(new)
-                new.tangents = tangents
-            records[old] = new  # type: ignore[assignment]
-        return wrap(t._array, records[old])
 
-    return map_leaves(result, value) if _holds_tensor(value) else value
+def _result(t: Any, parts: dict[Record | None, Record], records: dict[Record, Record | None]) -> Any:
+    """Return a result with its record in `parts`, if it has one, and with tangents likewise; `records` are those made.
+
+    A function of its own: one that refers to itself by its closure would keep all this alive until the collector runs.
+    """
+    old = t._record if isinstance(t, Tensor) else None
+    if old is None or (old not in parts and old.position > FORWARD_ONLY):
+        return t
+    if old not in records:
+        tangents = old.tangents.items() if isinstance(old, Dual) else ()
+        new = parts.get(old)
+        if tangents:
+            new = _dual(new)
+            new.tangents = {level: _result(s, parts, records) for level, s in tangents}
+        records[old] = new
+    return wrap(t._array, records[old])
 
 
 def _made_since(start: int, value: Any) -> list[Tensor]:
@@ -269,10 +275,14 @@ def _close(found: Any, expected: Any) -> bool:
 
 def _random_states(args: Any, kwargs: Any) -> dict[Any, Any]:
     """Return the states of all generators that a function with these arguments may use; None is NumPy's global one."""
-    states: dict[Any, Any] = dict(random.living_states())
-    states |= {rng: rng.bit_generator.state for rng in leaves([args, kwargs]) if isinstance(rng, np.random.Generator)}
-    states[None] = np.random.get_state(legacy=False)
-    return states
+    given = [rng for rng in leaves([args, kwargs]) if isinstance(rng, np.random.Generator)]
+    return {rng: _random_state(rng) for rng in [None, *given]} | random.living_states()
+
+
+def _random_state(rng: Any) -> Any:
+    if rng is None:
+        return np.random.get_state(legacy=False)
+    return rng.bit_generator.state if isinstance(rng, np.random.Generator) else rng.state
 
 
 def _set_random_states(states: dict[Any, Any]) -> None:
