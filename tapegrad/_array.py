@@ -179,7 +179,7 @@ def explained(error: Exception, name: str, values: Any) -> Exception:
             "(use item() or detach() for what is only looked at), take smaller batches, or checkpoint; "
             "on a CUDA device, tapegrad.memory_summary() tells who holds how much"
         )
-    found = {(type(a), device_of(a)) for a in _arrays_in(values)}
+    found = {(np.ndarray if isinstance(a, np.generic) else type(a), device_of(a)) for a in _arrays_in(values)}
     if len(found) < 2:
         return error
     places = sorted({place for _, place in found})
@@ -192,7 +192,7 @@ def explained(error: Exception, name: str, values: Any) -> Exception:
 
 
 def _arrays_in(values: Any) -> Iterator[Any]:
-    """Yield the arrays in nested containers, those of tensors too; NumPy's numbers go with every device."""
+    """Yield the arrays in nested containers, those of tensors too."""
     if isinstance(values, dict):
         values = tuple(values.values())
     if isinstance(values, (list, tuple)):
@@ -200,7 +200,7 @@ def _arrays_in(values: Any) -> Iterator[Any]:
             yield from _arrays_in(value)
         return
     values = getattr(values, "_array", values)
-    if is_array(values) and not isinstance(values, np.generic):
+    if is_array(values):
         yield values
 
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import functools
 import math
-import operator
 from typing import Any
 
 import numpy as np
 
-from .._array import accumulation_dtype, as_array, device_of, is_array, scatter_add, zeros
+from .._array import accumulation_dtype, as_array, device_of, explained, is_array, scatter_add, zeros
 from .._op import CLASSIFIED, composite, linear
 from .._tape import MODE, OFF, Record, next_position, project, space_of
 from .._tensor import OPS, Tensor, detached, wrap, writable
@@ -64,12 +63,40 @@ def _may_repeat(index: Any) -> bool:
     return any(is_array(entry) and entry.size > 1 and entry.dtype.kind != "b" for entry in index)
 
 
+def _unmasked(index: Any) -> Any:
+    """Return `index` with the places where masks are true in place of masks, if it holds other arrays besides.
+
+    NumPy reads both alike, and CuPy only the former.
+    """
+    if type(index) is not tuple:
+        return index
+    arrays = [is_array(entry) and entry.ndim > 0 for entry in index]
+    if sum(arrays) < 2:
+        return index
+    masks = [array and entry.dtype.kind == "b" for entry, array in zip(index, arrays, strict=True)]
+    return tuple(
+        part for entry, mask in zip(index, masks, strict=True) for part in (np.nonzero(entry) if mask else (entry,))
+    )
+
+
 # Reading
 
 
 def getitem(x: Any, index: Any) -> Any:
     """Return `x[index]`."""
-    return x[index]
+    try:
+        return x[index]
+    except (TypeError, ValueError) as error:
+        return _read_on_device(error, x, index)
+
+
+def _read_on_device(error: Exception, x: Any, index: Any) -> Any:
+    """Return `x[index]` where CuPy reads it in other words, or raise what says why it does not."""
+    index = _constant(index)
+    there = index if isinstance(x, Tensor) or device_of(x) == "cpu" else _unmasked(index)
+    if there is index:
+        raise explained(error, "indexing", (x, index)) from None
+    return x[there]
 
 
 def ungetitem(g: Any, x_shape: Shape, index: Any, unique: bool = False) -> Any:
@@ -78,6 +105,8 @@ def ungetitem(g: Any, x_shape: Shape, index: Any, unique: bool = False) -> Any:
     `unique` promises that `index` names no entry twice.
     """
     index = _constant(index)
+    if device_of(g) != "cpu":
+        index = _unmasked(index)
     if unique or not _may_repeat(index):
         out = zeros(x_shape, g.dtype, g)
         out[index] = g
@@ -119,7 +148,7 @@ def _added_up(g: Array, x_shape: Shape, index: Any) -> Array:
 def erase(g: Any, index: Any) -> Any:
     """Return a copy of `g` with zeros at `index`."""
     out = as_array(g, copy=True)
-    out[index] = 0
+    out[index if device_of(out) == "cpu" else _unmasked(_constant(index))] = 0
     return out
 
 
@@ -185,8 +214,11 @@ def _recorded_getitem(x: Tensor, index: Any) -> Tensor:
     a = x._array
     mode = MODE.get()
     if mode is not None and mode is not OFF:
-        return getitem.op.play(mode, (x,), (a,), functools.partial(operator.getitem, a, index), ((index,), {}))
-    out = a[index]
+        return getitem.op.play(mode, (x,), (a,), functools.partial(getitem.op.function, a, index), ((index,), {}))
+    try:
+        out = a[index]
+    except (TypeError, ValueError) as error:
+        out = _read_on_device(error, a, index)
     parent = x._record
     result = _new(Tensor)
     result._array = out
@@ -219,11 +251,16 @@ def assign(x: Any, value: Any, index: Any) -> Any:
 
 def _write(array: Array, value: Any, index: Any) -> Array:
     """Do `array[index] = value`, so that of several writes to one entry the last wins, and return `array`."""
-    if device_of(array) != "cpu" and _may_repeat(index):
-        # Writes are in no order there: let all writes to an entry write the value of the last one.
-        last = _last_writers(array, index)
-        value = np.reshape(np.broadcast_to(_stripped(value, last.ndim), last.shape), -1)[last]
-    array[index] = value
+    try:
+        if device_of(array) != "cpu":
+            index = _unmasked(index)
+            if _may_repeat(index):
+                # Writes are in no order there: let all writes to an entry write the value of the last one.
+                last = _last_writers(array, index)
+                value = np.reshape(np.broadcast_to(_stripped(value, last.ndim), last.shape), -1)[last]
+        array[index] = value
+    except TypeError as error:
+        raise explained(error, "assignment", (array, value, index)) from None
     return array
 
 
@@ -246,6 +283,8 @@ def _stripped(value: Any, ndim: int) -> Any:
 
 def _for_value(g: Any, value_shape: Shape, index: Any) -> Any:
     index = _constant(index)
+    if device_of(g) != "cpu":
+        index = _unmasked(index)
     h = getitem(g, index)
     if _may_repeat(index):
         last = _last_writers(detached(g), index)

@@ -17,13 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from .._array import accumulation_dtype, as_array, device_of, is_array
+from .._array import accumulation_dtype, as_array, device_of, explained, is_array
 from .._op import binary, composite, elementwise, general, unary
 from .._tape import MODE
 from .._tensor import Tensor, detached, wrap
 from ..errors import ShapeError
 from ..typing import Array, Axis
-from ._algebra import count, kept_shape, operand, spread
+from ._algebra import constant, count, kept_shape, operand, spread
 from ._domains import away_from, case, integers, interval, real
 
 __all__ = [
@@ -796,7 +796,7 @@ def cross_entropy(
     labels = operand(labels, x)
     if labels.dtype.kind not in "iu":
         return _probability_cross_entropy(x, labels, axis, reduction, label_smoothing)
-    labels = detached(labels)
+    labels = _beside(detached(labels), x)
     if not isinstance(x, Tensor) or x._record is None:
         x = _floating(detached(x))
         return _like(logits, label_cross_entropy(x, labels, axis, reduction, label_smoothing))
@@ -812,6 +812,14 @@ def cross_entropy(
 
 
 label_cross_entropy.op.public = cross_entropy
+
+
+def _beside(labels: Any, logits: Any) -> Any:
+    """Return labels where the logits are: from the host to a device once, not whenever they index something there."""
+    try:
+        return constant(labels, logits)
+    except TypeError as error:
+        raise explained(error, "cross_entropy", (logits, labels)) from None
 
 
 def _like(x: Any, out: Array) -> Any:
