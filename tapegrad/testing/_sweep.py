@@ -14,23 +14,25 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
-from .._array import device_of, to_host
+from .._array import device_of, library, to_host
 from .._op import CLASSIFIED, RULES, Op
 from .._tape import Record, differentiable
 from .._tensor import OPS, Tensor
+from .._transforms import jvp, vjp
 from .._tree import leaves
 from ..ops import special
 from ..ops._domains import ONE, PAIRS, Case, Domain, anything, case
 from ..ops.creation import tensor
-from ._checks import GradientError, Subject, check_gradients, compare, first_order, second_order
+from ._checks import check_gradients
+from ._laws import compare, first_order, read_only, second_order
+from ._laws import layouts as same_in_layouts
 from ._numerical import Estimate
-from ._standin import StrictArray, counting, strict
-from ._strategies import arrays
+from ._standin import counting, strict
+from ._subject import GradientError, Subject, differentiable_leaves
+from ._trace import hermitian_part
 
-__all__ = ["Entry", "Sample", "cases_of", "entries", "kept", "ops"]
+__all__ = ["LAWS", "Check", "Entry", "Sample", "accepts", "cases_of", "certify", "checks", "entries", "kept", "ops"]
 
 TRIPLES = [
     case((), (), ()),
@@ -160,6 +162,7 @@ class Sample:
 
     def __init__(self, entry: Entry, dtypes: str = "d", seed: int = 0) -> None:
         self.entry = entry
+        self.seed = seed
         op, example = entry.op, entry.case
         rng = np.random.default_rng([seed, zlib.crc32(str(entry).encode())])
         flat: list[Any] = []
@@ -197,18 +200,16 @@ class Sample:
         """The differentiable inputs."""
         return [self.arrays[i] for i in self.places]
 
-    def call(
-        self, *xs: Any, function: Callable[..., Any] | None = None, host: bool = True, moving: bool = False
-    ) -> Any:
-        """Return the op's result with `xs` for the differentiable inputs, and constants from the same library.
+    def call(self, *xs: Any, function: Callable[..., Any] | None = None, module: Any = np, moving: bool = False) -> Any:
+        """Return the op's result with `xs` for the differentiable inputs, and constants from the library `module`.
 
         With `moving`, inputs from a domain of Hermitian matrices stay Hermitian wherever `xs` move: what derivatives
         by one triangle alone are is a matter of convention, and theirs is that both triangles move together.
         """
-        example = self.entry.case if host else self.on_device
-        given: list[Any] = list(self.arrays) if host else [strict.asarray(a) for a in self.arrays]
+        example = self.entry.case if module is np else _case_on(module, self.entry.case)
+        given: list[Any] = list(self.arrays) if module is np else [module.asarray(a) for a in self.arrays]
         for i, x in zip(self.places, xs, strict=True):
-            given[i] = _hermitian_part(x) if i in self.hermitian and moving else x
+            given[i] = hermitian_part(x) if i in self.hermitian and moving else x
         supply = iter(given)
 
         def fill(value: Any) -> Any:
@@ -219,33 +220,27 @@ class Sample:
         function = function or self.entry.op.public
         return function(*example.before, *map(fill, self.inputs), *example.args, **example.settings)
 
-    @functools.cached_property
-    def on_device(self) -> Case:
-        """The case with the arrays among its settings on the stand-in."""
-        example = self.entry.case
-        settings = {name: _to_standin(value) for name, value in example.settings.items()}
-        return replace(example, before=_to_standin(example.before), args=_to_standin(example.args), settings=settings)
-
-    def subject(self, host: bool = True) -> Subject:
-        """Return this sample as a subject of checks, on NumPy or on the stand-in."""
+    def subject(self, module: Any = np) -> Subject:
+        """Return this sample as a subject of checks, on NumPy or on another library of arrays."""
 
         def call(*xs: Any) -> list[Any]:
-            results = leaves(self.call(*xs, host=host, moving=True))
-            return [y for y in results if hasattr(y, "dtype") and differentiable(y.dtype)]
+            return differentiable_leaves(self.call(*xs, module=module, moving=True))
 
-        xs = [_read_only(x) if host else strict.asarray(x) for x in self.xs]
+        xs = [read_only(x) if module is np else module.asarray(x) for x in self.xs]
         dtypes = ", ".join(str(a.dtype) for a in self.arrays)
-        return Subject(f"{self.entry} ({dtypes})", call, xs, np.random.default_rng(1))
+        return Subject(f"{self.entry} ({dtypes})", call, xs, np.random.default_rng([1, self.seed]))
 
 
-def _to_standin(value: Any) -> Any:
+def _case_on(module: Any, example: Case) -> Case:
+    """Return a case with the arrays among its settings on another library."""
+    settings = {name: _sent(module, value) for name, value in example.settings.items()}
+    return replace(example, before=_sent(module, example.before), args=_sent(module, example.args), settings=settings)
+
+
+def _sent(module: Any, value: Any) -> Any:
     if isinstance(value, np.ndarray):
-        return strict.asarray(value)
-    return type(value)(_to_standin(entry) for entry in value) if type(value) in (list, tuple) else value
-
-
-def _hermitian_part(x: Any) -> Any:
-    return (x + np.conj(np.swapaxes(x, -1, -2))) / 2
+        return module.asarray(value)
+    return type(value)(_sent(module, entry) for entry in value) if type(value) in (list, tuple) else value
 
 
 def _domains(op: Op, example: Case) -> tuple[Domain, ...]:
@@ -253,12 +248,6 @@ def _domains(op: Op, example: Case) -> tuple[Domain, ...]:
     if on is None:
         return (anything,)
     return tuple(on) if isinstance(on, (tuple, list)) else (on,)
-
-
-def _read_only(array: Any) -> Any:
-    array = array.copy()
-    array.flags.writeable = False
-    return array
 
 
 def accepts(entry: Entry, dtypes: str) -> bool:
@@ -282,7 +271,7 @@ def _quiet(law: Callable[..., Any]) -> Callable[..., Any]:
     def run(entry: Entry, *args: Any) -> Any:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            sample = entry.sample(*args)
+            sample = entry.sample(*(given for given in args if isinstance(given, (str, int))))
             sample.call(*sample.xs, function=entry.op.function)
         with warnings.catch_warnings():
             for category in {warning.category for warning in caught}:
@@ -336,94 +325,67 @@ def _same(what: str, got: Any, value: Any, inputs: Sequence[Tensor]) -> None:
 
 
 @_quiet
-def first(entry: Entry, dtypes: str = "d") -> None:
+def first(entry: Entry, dtypes: str = "d", seed: int = 0) -> None:
     """Check first derivatives of one sample, in both modes."""
-    point = entry.sample(dtypes).subject()
+    point = entry.sample(dtypes, seed).subject()
     if point.xs and point.outputs:
         first_order(point)
 
 
 @_quiet
-def second(entry: Entry, dtypes: str = "d") -> None:
+def second(entry: Entry, dtypes: str = "d", seed: int = 0) -> None:
     """Check second derivatives of one sample, in all combinations of modes."""
-    point = entry.sample(dtypes).subject()
+    point = entry.sample(dtypes, seed).subject()
     if point.xs and point.outputs:
         second_order(point)
 
 
 @_quiet
-def layouts(entry: Entry) -> None:
+def layouts(entry: Entry, dtypes: str = "d") -> None:
     """Check that strided, transposed and read-only inputs have the derivatives of contiguous ones."""
-    sample = entry.sample()
-    point = sample.subject()
-    if not point.xs or not point.outputs:
-        return
-    gs, ts = point.cotangents(), point.like(point.xs)
-    pulled, pushed = point.pull(gs), point.push(ts)
-    for relaid in (_strided, _transposed):
-        other = Subject(point.name, point.call, [relaid(x) for x in point.xs], point.rng)
-        if not all(np.array_equal(a, b, equal_nan=True) for a, b in zip(other.outputs, point.outputs, strict=True)):
-            # What NumPy computes may depend on the layout (order="K"): then its derivative does too.
-            first_order(other)
-            continue
-        for k, (got, expected) in enumerate(zip(other.pull([relaid(g) for g in gs]), pulled, strict=True)):
-            compare(f"the VJP of {entry} by input {k}, inputs {relaid.__name__[1:]}", got, expected)
-        for i, (got, expected) in enumerate(zip(other.push([relaid(t) for t in ts]), pushed, strict=True)):
-            compare(f"the JVP of {entry}, result {i}, inputs {relaid.__name__[1:]}", got, expected)
-
-
-def _strided(array: Any) -> Any:
-    if not array.ndim:
-        return _read_only(array)
-    wide = np.zeros((*array.shape[:-1], 2 * array.shape[-1]), array.dtype)
-    wide[..., ::2] = array
-    wide.flags.writeable = False
-    return wide[..., ::2]
-
-
-def _transposed(array: Any) -> Any:
-    made = np.array(array[..., ::-1] if array.ndim else array, order="F")
-    made.flags.writeable = False
-    return made[..., ::-1] if array.ndim else made
+    point = entry.sample(dtypes).subject()
+    if point.xs and point.outputs:
+        same_in_layouts(point)
 
 
 @_quiet
-def on_standin(entry: Entry, dtypes: str = "d") -> bool:
-    """Check that a sample has the same results and derivatives on the stand-in for CuPy as on NumPy.
+def on_device(entry: Entry, dtypes: str = "d", module: Any = strict) -> bool:
+    """Check that a sample has the same results and derivatives on a device, or the stand-in for one, as on NumPy.
 
     Returns False where CuPy itself refuses the call, and the op refuses it too.
     """
-    if not _runs_on_standin(entry, dtypes):
+    if not runs_on_device(entry, dtypes, module):
         return False
+    where = _WHERE if module is strict else "on CuPy"
     sample = entry.sample(dtypes)
-    result = sample.call(*(strict.asarray(x) for x in sample.xs), host=False)
+    result = sample.call(*map(module.asarray, sample.xs), module=module)
     for i, (got, value) in enumerate(zip(leaves(result), leaves(sample.call(*sample.xs)), strict=True)):
         if hasattr(value, "dtype"):
-            if not isinstance(got, StrictArray):
-                raise GradientError(f"result {i} of {entry} on CuPy's stand-in is {type(got).__name__}")
-            compare(f"result {i} of {entry} on CuPy's stand-in", got, np.asarray(value))
-    point, host = sample.subject(host=False), sample.subject()
+            if library(got) is not module:
+                raise GradientError(f"result {i} of {entry} {where} is {type(got).__name__}")
+            compare(f"result {i} of {entry} {where}", got, np.asarray(value))
+    point, host = sample.subject(module), sample.subject()
     if not host.xs or not host.outputs:
         return True
     gs, ts = host.cotangents(), host.like(host.xs)
-    device_gs, device_ts = [strict.asarray(g) for g in gs], [strict.asarray(t) for t in ts]
+    device_gs, device_ts = [module.asarray(g) for g in gs], [module.asarray(t) for t in ts]
     for name, got, expected in (
         ("VJP", point.pull(device_gs), host.pull(gs)),
         ("JVP", point.push(device_ts), host.push(ts)),
     ):
         for i, (h, value) in enumerate(zip(got, expected, strict=True)):
-            what = f"the {name} of {entry} on CuPy's stand-in, entry {i}"
-            if device_of(h) != "cuda:0" or h.dtype != value.dtype:
-                raise GradientError(f"{what}: got {h.dtype} on {device_of(h)}, expected {value.dtype} on cuda:0")
+            what = f"the {name} of {entry} {where}, entry {i}"
+            if not device_of(h).startswith("cuda") or h.dtype != value.dtype:
+                raise GradientError(f"{what}: got {h.dtype} on {device_of(h)}, expected {value.dtype} on a CUDA device")
             compare(what, h, np.asarray(value))
     return True
 
 
 @_quiet
-def second_on_standin(entry: Entry, dtypes: str = "d") -> None:
-    """Check that second derivatives work on the stand-in, in all combinations, and agree with each other."""
+def second_on_device(entry: Entry, dtypes: str = "d", module: Any = strict) -> None:
+    """Check that second derivatives work on a device, in all combinations, and are those on NumPy."""
     sample = entry.sample(dtypes)
-    point = sample.subject(host=False)
+    point = sample.subject(module)
     if point.xs and point.outputs:
         host = sample.subject()
         state = host.rng.bit_generator.state
@@ -434,8 +396,6 @@ def second_on_standin(entry: Entry, dtypes: str = "d") -> None:
 
 def _exact(point: Subject) -> tuple[list[Estimate], list[Estimate]]:
     """Return second derivatives by reverse over reverse and forward over forward, checked elsewhere."""
-    from .._transforms import jvp, vjp
-
     state = point.rng.bit_generator.state
     gs, ts = point.cotangents(), point.like(point.xs)
     point.rng.bit_generator.state = state
@@ -447,6 +407,12 @@ def _exact(point: Subject) -> tuple[list[Estimate], list[Estimate]]:
 
 def anywhere(op: Op, draw: Callable[..., Any]) -> None:
     """Check an elementwise op at arrays that hypothesis draws from its domain, in any shapes that broadcast."""
+    # Here alone is hypothesis needed: an installation can be certified without it.
+    from hypothesis import strategies as st
+    from hypothesis.extra import numpy as hnp
+
+    from ._strategies import arrays
+
     count = len(op.inputs)
     domains = _domains(op, case())
     domains = (*domains, *domains[-1:] * count)[:count]
@@ -465,6 +431,95 @@ def anywhere(op: Op, draw: Callable[..., Any]) -> None:
         for category in {warning.category for warning in caught}:
             warnings.simplefilter("ignore", category)
         check_gradients(op.public, *xs, name=f"{op.name} of {', '.join(map(repr, xs))}")
+
+
+def is_drawable(op: Op) -> bool:
+    """Return whether `anywhere` can check an op: it is elementwise, and needs no settings."""
+    return op.kind in ("unary", "binary") and not needs_settings(op)
+
+
+# The profiles
+
+
+LAWS = ("forward", "first", "second", "precision", "layouts", "device")
+"""What is checked of every entry: values; derivatives of first and second order; other dtypes; layouts; devices."""
+
+PROFILES = ("quick", "deep")
+_SEEDS = {"quick": 1, "deep": 5}
+_WHERE = "on CuPy's stand-in"
+
+
+@dataclass(frozen=True)
+class Check:
+    """One law, for one entry, in one choice of dtypes."""
+
+    law: str
+    dtypes: str
+    run: Callable[[], Any]
+
+
+def checks(
+    entry: Entry,
+    profile: str = "quick",
+    laws: Sequence[str] = LAWS,
+    dtypes: str | None = None,
+    modules: Sequence[Any] = (strict,),
+) -> Iterator[Check]:
+    """Yield the checks of an entry, those that find the most in the least time first.
+
+    Parameters
+    ----------
+    profile : "quick" tries one sample of each dtype, "deep" several, and devices in every dtype at second order
+    laws : some of LAWS
+    dtypes : the characters of dtypes to try, by default "efdFD"
+    modules : the devices of the law "device": `strict`, `cupy`, or both
+    """
+    count = len(entry.sample().places)
+    mixed = ("e", "f", "F", "fd", "df", "dD", "Dd")[: 3 if count < 2 else None]
+
+    @functools.cache
+    def taken(found: str) -> bool:
+        asked = dtypes is None or set(found) <= set(dtypes)
+        return asked and (found == "d" or accepts(entry, found))
+
+    def made(law: str, found: str, run: Callable[..., Any], *args: Any) -> Iterator[Check]:
+        if law in laws and taken(found):
+            yield Check(law, found, functools.partial(run, entry, found, *args))
+
+    for found in ("d", "f", "F", "D"):
+        yield from made("forward", found, forward)
+    for seed in range(_SEEDS[profile]):
+        for law, run in (("first", first), ("second", second)):
+            for found in ("d", "D"):
+                yield from made(law, found, run, seed)
+        for found in mixed:
+            yield from made("precision", found, first, seed)
+    for found in ("d", "D") if profile == "deep" else ("d",):
+        yield from made("layouts", found, layouts)
+    for module in modules:
+        for found in ("d", "f", "D"):
+            yield from made("device", found, _device, module, profile == "deep" or found == "d")
+
+
+def _device(entry: Entry, dtypes: str, module: Any, to_second_order: bool) -> bool:
+    runs = on_device(entry, dtypes, module)
+    if runs and to_second_order:
+        second_on_device(entry, dtypes, module)
+    return runs
+
+
+def certify(entry: Entry, profile: str = "quick", **options: Any) -> int:
+    """Make all checks of an entry that `checks` yields, and return their number.
+
+    Raises
+    ------
+    GradientError
+        At the first that fails.
+    """
+    count = 0
+    for count, check in enumerate(checks(entry, profile, **options), 1):  # noqa: B007 - the number of the last
+        check.run()
+    return count
 
 
 # What is kept
@@ -495,8 +550,8 @@ def kept(op: Op) -> str:
 
 
 def _cost(entry: Entry) -> str:
-    point = entry.sample().subject(host=False)
-    refused = [str(Entry(entry.op, c)) for c in cases_of(entry.op) if not _runs_on_standin(Entry(entry.op, c))]
+    point = entry.sample().subject(strict)
+    refused = [str(Entry(entry.op, c)) for c in cases_of(entry.op) if not runs_on_device(Entry(entry.op, c))]
     if str(entry) in refused:
         return "not on CuPy"
     with counting() as counts:
@@ -507,13 +562,13 @@ def _cost(entry: Entry) -> str:
     return f"{counts.synchronizations} synchronizations, {counts.uploads} uploads{note}"
 
 
-def _runs_on_standin(entry: Entry, dtypes: str = "d") -> bool:
+def runs_on_device(entry: Entry, dtypes: str = "d", module: Any = strict) -> bool:
     """Return whether CuPy takes this call, and leaves its result on the device."""
     if entry.op.name == "to_device":
         return False
     sample = entry.sample(dtypes)
     try:
-        sample.call(*(strict.asarray(x) for x in sample.xs), host=False)
+        sample.call(*map(module.asarray, sample.xs), module=module)
     except (TypeError, NotImplementedError, ValueError, AttributeError):
         return False
     return True

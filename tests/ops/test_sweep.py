@@ -14,49 +14,11 @@ from tapegrad.testing import _sweep
 ENTRIES = _sweep.entries()
 KEPT = Path(__file__).with_name("kept.txt")
 
-each = pytest.mark.parametrize("entry", ENTRIES, ids=str)
 
-
-@each
-def test_forward(entry):
-    for dtypes in "fdFD":
-        if dtypes == "d" or _sweep.accepts(entry, dtypes):
-            _sweep.forward(entry, dtypes)
-
-
-@each
-def test_first_order(entry):
-    for dtypes in "dD":
-        if dtypes == "d" or _sweep.accepts(entry, dtypes):
-            _sweep.first(entry, dtypes)
-
-
-@each
-def test_second_order(entry):
-    for dtypes in "dD":
-        if dtypes == "d" or _sweep.accepts(entry, dtypes):
-            _sweep.second(entry, dtypes)
-
-
-@each
-def test_precision(entry):
-    count = len(entry.sample().places)
-    for dtypes in ("e", "f", "F", "fd", "df", "dD", "Dd")[: 3 if count < 2 else None]:
-        if _sweep.accepts(entry, dtypes):
-            _sweep.first(entry, dtypes)
-
-
-@each
-def test_layouts(entry):
-    _sweep.layouts(entry)
-
-
-@each
-def test_standin(entry, deep):
-    for dtypes in "dfD":
-        taken = (dtypes == "d" or _sweep.accepts(entry, dtypes)) and _sweep.on_standin(entry, dtypes)
-        if taken and (dtypes == "d" or deep):
-            _sweep.second_on_standin(entry, dtypes)
+@pytest.mark.parametrize("law", _sweep.LAWS)
+@pytest.mark.parametrize("entry", ENTRIES, ids=str)
+def test_law(entry, law, deep):
+    _sweep.certify(entry, "deep" if deep else "quick", laws=[law])
 
 
 def test_kept(rewrite):
@@ -68,7 +30,7 @@ def test_kept(rewrite):
     assert listed == [found[name] for name in sorted(found)]
 
 
-ELEMENTWISE = [op for op in _sweep.ops() if op.kind in ("unary", "binary") and not _sweep.needs_settings(op)]
+ELEMENTWISE = [op for op in _sweep.ops() if _sweep.is_drawable(op)]
 
 
 @pytest.mark.parametrize("op", ELEMENTWISE, ids=lambda op: op.name)
