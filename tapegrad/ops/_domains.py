@@ -25,7 +25,7 @@ class Domain:
 
     `draw(rng, shape)` gives float64 values (or, for constant inputs, booleans or integers). `complex` says that the
     rule holds for complex values too, whose real and imaginary parts are then drawn one after the other unless
-    `draw_complex` says otherwise. `low` and `high` bound elementwise domains; `holds(values)` says of real values
+    `draw_complex` says otherwise. `low` and `high` bound elementwise domains; `holds(values)` says of values
     within these bounds whether they belong. The name is the code that makes the domain.
     """
 
@@ -40,8 +40,13 @@ class Domain:
     def __repr__(self) -> str:
         return self.name
 
+    @property
+    def hermitian(self) -> bool:
+        """Whether these are matrices equal to their own conjugate transposes, of which functions may read a half."""
+        return self.name.startswith(("symmetric", "positive_definite", "hermitian"))
+
     def contains(self, values: Any) -> bool:
-        """Return whether an array, of any dtype, lies in the domain; of complex values only whether it can.
+        """Return whether an array, of any dtype, lies in the domain.
 
         Examples
         --------
@@ -51,7 +56,8 @@ class Domain:
         """
         values = np.asarray(values)
         if values.dtype.kind == "c":
-            return self.complex and bool(np.isfinite(values).all())
+            finite = self.complex and bool(np.isfinite(values).all())
+            return finite and (self.holds is None or bool(self.holds(values)))
         slack = 0.0 if values.dtype.kind in "biu" else 4 * float(np.finfo(values.dtype).eps) * np.abs(values)
         values = values.astype(np.float64) if values.dtype.kind == "f" else values
         within = np.isfinite(values) & (values >= self.low - slack) & (values <= self.high + slack)
@@ -182,7 +188,7 @@ def _turned(a: Array) -> Array:
 
 
 def _is_symmetric(a: Array) -> bool:
-    return a.ndim > 1 and a.shape[-1] == a.shape[-2] and np.allclose(a, _turned(a), atol=_ROUNDING)
+    return a.ndim > 1 and a.shape[-1] == a.shape[-2] and np.allclose(a, np.conj(_turned(a)), atol=_ROUNDING)
 
 
 def _eigenvalues(a: Array) -> Array:
@@ -257,7 +263,7 @@ def triangular(lower: bool = True) -> Domain:
 
     def draw(rng: np.random.Generator, shape: tuple[int, ...]) -> Array:
         a = np.tril(_matrix(rng, shape), -1) if lower else np.triu(_matrix(rng, shape), 1)
-        return a + rng.uniform(0.5, 2, (*shape[:-1], 1)) * np.eye(*shape[-2:])
+        return a + rng.uniform(0.5, 2, (*shape[:-1], 1)) * np.eye(shape[-2], shape[-1])
 
     def holds(a: Array) -> bool:
         if a.ndim < 2 or not np.array_equal(a, np.tril(a) if lower else np.triu(a)):

@@ -73,12 +73,32 @@ def _apart(rng: np.random.Generator, shape: tuple[int, ...]) -> Any:
 _draw_singular = _with_values(_apart)
 _draw_diagonalizable = _with_values(_apart, unitary=False)
 
-spectral = Domain("spectral", _draw_singular)
+
+def _keep_apart(values: Any, gap: float = 0.1) -> bool:
+    """Return whether neighbors in the last axis, sorted, are at least `gap` apart."""
+    values = np.sort(values, axis=-1)
+    return bool((values[..., 1:] - values[..., :-1] > gap).all())
+
+
+def _is_spectral(a: Any) -> bool:
+    s = np.linalg.svd(a, compute_uv=False) if a.ndim > 1 and a.size else np.ones(1)
+    return a.ndim > 1 and _keep_apart(s) and bool((s > 0.1).all())
+
+
+def _is_diagonalizable(a: Any) -> bool:
+    if a.ndim < 2 or a.shape[-1] != a.shape[-2]:
+        return False
+    w = np.linalg.eigvals(a) if a.size else np.ones(1)
+    # Complex numbers are told apart by their real parts, which is more than is needed; those of real matrices are real.
+    return (a.dtype.kind == "c" or w.dtype.kind != "c") and _keep_apart(w.real)
+
+
+spectral = Domain("spectral", _draw_singular, holds=_is_spectral)
 """Real matrices whose singular values are positive and keep a distance."""
 
 complex_spectral = spectral.and_complex(lambda rng, shape: _draw_singular(rng, shape, complex))
 
-diagonalizable = Domain("diagonalizable", _draw_diagonalizable)
+diagonalizable = Domain("diagonalizable", _draw_diagonalizable, holds=_is_diagonalizable)
 """Real matrices with real eigenvalues that keep a distance."""
 
 complex_diagonalizable = diagonalizable.and_complex(lambda rng, shape: _draw_diagonalizable(rng, shape, complex))
