@@ -1,21 +1,33 @@
-"""SciPy's special functions: those of its ufuncs that have derivatives which are functions of SciPy again.
+"""SciPy's special functions: ufuncs whose derivatives are functions of SciPy again, and what does not dispatch there.
 
-SciPy is optional and slow to import, so nothing here runs until one of its ufuncs meets a tensor: `register` does the
-rest. Formulas without another source are those of the Digital Library of Mathematical Functions (DLMF).
+SciPy is optional and slow to import, so the rows of its ufuncs are not written until one of them meets a tensor:
+`register` does that. Functions of SciPy that are no ufuncs are functions of our own, under the same names and with the
+same parameters, shapes and dtypes; `tapegrad.special` names them. Formulas without another source are those of the
+Digital Library of Mathematical Functions (DLMF).
 """
 
 from __future__ import annotations
 
 import math
 import sys
+from typing import Any
 
 import numpy as np
 
-from .._op import constant, elementwise, general, unary
-from .._tensor import OPS
+from .. import _array
+from .._array import device_of, is_array, library, quiet
+from .._op import CLASSIFIED, composite, constant, elementwise, general, unary
+from .._tensor import OPS, Tensor, detached
 from ..errors import UnsupportedError
+from ..typing import Array, Axis
+from . import neural
+from ._algebra import axes_of, operand, spread
+from ._algebra import constant as constant_like
 from ._domains import ONE, anything, away_from, case, integers, interval, positive, real
 from .arithmetic import WITH_NUMBERS, _power_for_x, _power_for_y
+from .neural import _finite, _largest
+
+__all__ = ["companion", "log_softmax", "logsumexp", "multigammaln", "polygamma", "register", "softmax"]
 
 _PI = math.pi
 _ROOT_PI = math.sqrt(_PI)
@@ -26,6 +38,29 @@ _unit = interval(0.1, 0.9)
 _nonzero = away_from(0.0, gap=0.3)
 _orders = interval(0.2, 3)
 _ORDERED = [case((3,), (3,)), case((2, 1), (3,)), case((), (2, 3)), case((0, 3), (1, 3))]
+
+
+def companion(x: Array, module: str, name: str) -> Any:
+    """Return the function `name` of scipy.`module`, or of cupyx.scipy.`module` for an array on a CUDA device.
+
+    Raises
+    ------
+    MissingPackageError
+        If SciPy is not installed.
+    UnsupportedError
+        If CuPy does not have the function.
+    """
+    cupyx = getattr(library(x), "cupyx", None)  # the stand-in brings its own
+    found = _array.companion(x, f"scipy.{module}", f"{module}.{name}") if cupyx is None else cupyx.scipy
+    function = getattr(found if cupyx is None else getattr(found, module, None), name, None)
+    if function is None:
+        raise UnsupportedError(f"{module}.{name} does not run on {device_of(x)}; move its arrays there: t.to('cpu')")
+    return function
+
+
+def _special(name: str) -> Any:
+    """Return a ufunc of SciPy, which tensors and CuPy's arrays answer to by themselves."""
+    return companion(np.empty(0), "special", name)
 
 
 def register() -> None:
@@ -76,6 +111,23 @@ def _unknown(function, argument):
 def _by_second(function, argument, formula, on):
     """Write the row of a function whose first argument is an order or a parameter without a derivative."""
     return _named(elementwise, function, _unknown(function, argument), formula, on=on, cases=_ORDERED)
+
+
+def _on_devices(ufunc, name):
+    """Return `ufunc`, whose name in SciPy is a private one, as a function `name` that CuPy's arrays find too."""
+
+    def run(*xs):
+        device = next((x for x in xs if is_array(x) and device_of(x) != "cpu"), None)
+        return ufunc(*xs) if device is None else companion(device, "special", name)(*xs)
+
+    run.__name__ = name
+    return run
+
+
+def _answering(ufunc, row):
+    """Let `row` run where `ufunc` meets a tensor."""
+    OPS[ufunc] = row
+    CLASSIFIED[ufunc] = (row.op.kind, "")
 
 
 def _real_only(x, function):
@@ -201,21 +253,10 @@ def _logistic(sp):
 
 def _gamma(sp):
     """Gamma and beta functions, complete and incomplete: DLMF 5 and 8."""
-    zeta = sp._ufuncs._zeta
-
-    def polygamma(x, n):
-        return (-1.0) ** (n + 1) * math.factorial(n) * zeta(n + 1.0, x)
-
-    polygamma = _named(
-        elementwise,
-        polygamma,
-        lambda g, x, n: g * polygamma(x, n + 1),
-        inputs="x",
-        on=positive,
-        cases=[case((2, 3), args=(1,)), case((), args=(3,))],
-    )
-    _by_second(zeta, "x", lambda g, x, y: g * (-x * zeta(x + 1, y)), on=(integers(2, 5), positive))
-    _unary(sp.psi, lambda g, x: g * polygamma(x, 1), on=positive)
+    zeta = _on_devices(sp._ufuncs._zeta, "zeta")
+    zeta = _by_second(zeta, "x", lambda g, x, y: g * (-x * zeta(x + 1, y)), on=(integers(2, 5), positive))
+    _answering(sp._ufuncs._zeta, zeta)
+    _unary(sp.psi, lambda g, x: g * zeta(2.0, x), on=positive)
     _unary(sp.gamma, lambda g, x, out: g * (out * sp.psi(x)), on=positive)
     _unary(sp.gammaln, lambda g, x: g * sp.psi(x), on=positive)
     _unary(sp.loggamma, lambda g, x: g * sp.psi(x), on=positive)
@@ -469,9 +510,9 @@ def _integrals(sp):
             on=(real, integers(0, 1)),
             cases=_ORDERED,
         )
-    _named(
+    lambertw = _named(
         elementwise,
-        sp._ufuncs._lambertw,
+        _on_devices(sp._ufuncs._lambertw, "lambertw"),
         lambda g, out: g * (np.exp(-out) / (1 + out)),
         None,
         None,
@@ -479,6 +520,7 @@ def _integrals(sp):
         on=(positive.and_complex(), integers(0, 2), real),
         cases=[case((3,), args=(0, 1e-8)), case((3,), (3,), args=(1e-8,))],
     )
+    _answering(sp._ufuncs._lambertw, lambertw)
 
 
 def _expn_below(sp, n, x, out):
@@ -561,3 +603,327 @@ def _polynomials(sp):
         on=(integers(0, 5), integers(1, 4), integers(1, 4), real),
         cases=[case((3,), (3,), (3,), (3,)), case((2, 3), before=(3, 0.5, 1.5), on=real)],
     )
+
+
+# What is no ufunc in SciPy
+
+
+def _like_scipy(name):
+    """Return SciPy's function `name`, imported when it is called: what a composite is compared with."""
+
+    def call(*args, **settings):
+        return _special(name)(*args, **settings)
+
+    call.__name__ = name
+    return call
+
+
+def _like_scipy_as_given(name):
+    """Return SciPy's function `name` with its result in the precision of its array, where it widens a single one."""
+
+    def call(*args, **settings):
+        x = next(x for x in args[::-1] if isinstance(x, np.ndarray))
+        return _like_scipy(name)(*args, **settings).astype(x.dtype)
+
+    call.__name__ = name
+    return call
+
+
+def _parts(a: Any, b: Any, axis: Axis) -> tuple[Any, Any, Any, Any]:
+    """Return the largest exponents and, all scaled by them, exponentials, weighted exponentials, and their sums.
+
+    Exponents whose weight is 0 do not count. Where the largest is +inf, each of its kind is 1 and the rest is 0; where
+    there is none but -inf, the sum is given as 1, so that quotients by it are 0.
+    """
+    bare, counted = np.real(detached(a)), detached(b) != 0
+    largest = _largest(np.where(counted, bare, -math.inf).astype(bare.dtype), axis)
+    infinite = bare == math.inf
+    with quiet():
+        e = np.exp(np.where(infinite, a - bare if a.dtype.kind == "c" else np.zeros_like(bare), a - _finite(largest)))
+        weighted = np.where(counted, e, np.zeros_like(detached(e))) * b
+        return largest, e, weighted, np.sum(weighted, axis=axis, keepdims=True) + (largest == -math.inf)
+
+
+def _log_total(a: Array, b: Array, axis: Axis, keepdims: bool, modulus: bool) -> tuple[Array, Array]:
+    """Return the logarithms of the sums of `b` times exponentials of `a`, or of their moduli, and their signs."""
+    largest, _, _, total = _parts(a, b, axis)
+    none = largest == -math.inf
+    with quiet():
+        out = np.log(np.abs(total) if modulus else total) + largest
+    sign = np.sign(total) * np.logical_not(none)
+    if not keepdims:
+        axes = axes_of(axis, a.ndim)
+        out, sign = np.squeeze(out, axes), np.squeeze(sign, axes)
+    return out[()], sign[()]
+
+
+def _share(g: Any, a: Any, b: Any, axis: Axis, keepdims: bool, by_weight: bool) -> Any:
+    """Return `g` times the part that each exponential, or each weighted one, has in the sum."""
+    _, e, weighted, total = _parts(a, b, axis)
+    with quiet():
+        return spread(g, a.shape, axis, keepdims) * ((e if by_weight else weighted) / total)
+
+
+_log_sum = general(
+    lambda a, b, axis=None, keepdims=False: _log_total(a, b, axis, keepdims, False)[0],
+    "a b",
+    "out",
+    [
+        lambda g, a, b, axis=None, keepdims=False: _share(g, a, b, axis, keepdims, False),
+        lambda g, a, b, axis=None, keepdims=False: _share(g, a, b, axis, keepdims, True),
+    ],
+    name="special.log of a weighted sum",
+    on=(anything, positive.and_complex()),
+    cases=[case((4,), (4,)), case((2, 3), (2, 3), axis=0), case((2, 3), (2, 3), args=((0, 1), True))],
+)
+
+
+def _modulus_vjp(gout: Any, gsign: Any, a: Any, b: Any, sign: Any, axis: Axis, keepdims: bool, by_weight: bool) -> Any:
+    # A change z of the logarithm moves that of the modulus by its real part, and turns the sign, if that is a complex
+    # one, by its imaginary part.
+    g = gout
+    if sign.dtype.kind == "c" and gsign is not None:
+        turn = np.imag(gsign * sign) * 1j
+        g = turn if g is None else g + turn
+    if g is None:
+        g = np.zeros_like(detached(sign))
+    return _share(g, a, b, axis, keepdims, by_weight)
+
+
+_log_modulus = general(
+    lambda a, b, axis=None, keepdims=False: _log_total(a, b, axis, keepdims, True),
+    "a b",
+    "out sign",
+    [
+        lambda gout, gsign, a, b, sign, axis=None, keepdims=False: _modulus_vjp(
+            gout, gsign, a, b, sign, axis, keepdims, False
+        ),
+        lambda gout, gsign, a, b, sign, axis=None, keepdims=False: _modulus_vjp(
+            gout, gsign, a, b, sign, axis, keepdims, True
+        ),
+    ],
+    name="special.log of the modulus of a weighted sum",
+    on=(anything, away_from(0.0, gap=0.3).and_complex()),
+    cases=[case((4,), (4,)), case((2, 3), (2, 3), axis=0), case((2, 3), (2, 3), args=((0, 1), True))],
+)
+
+
+def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, return_sign: bool = False) -> Any:
+    r"""Return the logarithm of a sum of exponentials, without overflow: `scipy.special.logsumexp`.
+
+    .. math:: \log \sum_i b_i e^{a_i}
+
+    The derivative by :math:`a_i` is the part that its term has in the sum, :math:`b_i e^{a_i} / \sum`, and by
+    :math:`b_i` it is :math:`e^{a_i} / \sum`. Where all exponents are -inf, all derivatives are 0.
+
+    Parameters
+    ----------
+    a : exponents, real or complex
+    axis : an axis, a tuple of axes, or None for all
+    b : weights, which broadcast with `a`; a term whose weight is 0 does not count, even if it is infinite
+    keepdims : whether summed axes are kept, with length one
+    return_sign : whether to return the logarithm of the sum's modulus, and its sign (for complex numbers, its phase);
+        without it, negative sums give NaN
+
+    Examples
+    --------
+    >>> import numpy as np, tapegrad as tg
+    >>> a = tg.tensor([1000.0, 1000.0], requires_grad=True)
+    >>> y, sign = tg.special.logsumexp(a, b=np.array([1.0, -3.0]), return_sign=True)
+    >>> y.detach(), sign
+    (tensor(1000.69314718), tensor(-1.))
+    >>> y.backward()
+    >>> a.grad
+    tensor([-0.5,  1.5])
+    """
+    a = operand(a, b)
+    a = a.astype(np.float64) if a.dtype.kind in "biu" else a
+    a = np.reshape(a, (1,)) if not a.ndim else a
+    if b is None and not return_sign and a.dtype.kind != "c":
+        return neural.logsumexp(a, axis, keepdims)
+    if type(b) in (bool, int, float, complex) or b is None:
+        b = 1 if b is None else b
+        b = constant_like(np.asarray(b, np.result_type(a.dtype, b)), detached(a))
+    b = operand(b, a)
+    dtype = np.result_type(a.dtype, b.dtype)
+    a, b = (x if x.dtype == dtype else x.astype(dtype) for x in np.broadcast_arrays(a, b))
+    if not return_sign:
+        return _log_sum(a, b, axis=axis, keepdims=keepdims)
+    out, sign = _log_modulus(a, b, axis=axis, keepdims=keepdims)
+    return out, sign.detach() if isinstance(sign, Tensor) and dtype.kind != "c" else sign
+
+
+composite(
+    _like_scipy("logsumexp"),
+    logsumexp,
+    name="special.logsumexp",
+    on=anything,
+    cases=[
+        case((4,)),
+        case(()),
+        case((2, 3), axis=0),
+        case((2, 3), args=((0, 1), None, True)),
+        case((2, 3, 2), axis=(0, -1), keepdims=True),
+        case((2, 3), b=2.0),
+        case((2, 3), axis=1, b=np.array([1.0, 0.0, 2.0])),
+        case((4,), b=np.array([1.0, -2.0, 3.0, 0.5]), return_sign=True),
+        case((2, 3), axis=-1, return_sign=True),
+        case((2, 1), axis=1, b=np.array([[2.0, 0.5, 1.0]]), keepdims=True, return_sign=True),
+    ],
+)
+
+
+def _complex_largest(x: Any, axis: Axis) -> Array:
+    """Return NumPy's maxima of complex numbers, 0 for infinite ones: they decide on which branch logarithms are."""
+    largest = np.max(detached(x), axis=axis, keepdims=True)
+    return np.where(np.isfinite(largest), largest, np.zeros_like(largest))
+
+
+def softmax(x: Any, axis: Axis = None) -> Any:
+    r"""Return exponentials divided by their sum along `axis`, None for all: `scipy.special.softmax`.
+
+    .. math:: e^{x_i} / \sum_j e^{x_j}
+
+    It is `tapegrad.softmax` but for the default of `axis`, and for complex numbers.
+
+    Examples
+    --------
+    >>> import numpy as np, tapegrad as tg
+    >>> tg.special.softmax(np.array([[1000.0, 1000.0], [-np.inf, 0.0]]))
+    array([[0.5, 0.5],
+           [0. , 0. ]])
+    """
+    x = operand(x)
+    if x.dtype.kind != "c":
+        return neural.softmax(x, axis)
+    e = np.exp(x - _complex_largest(x, axis))
+    return e / np.sum(e, axis=axis, keepdims=True)
+
+
+def log_softmax(x: Any, axis: Axis = None) -> Any:
+    r"""Return the logarithm of `softmax`, accurate where that is tiny: `scipy.special.log_softmax`.
+
+    .. math:: x_i - \log \sum_j e^{x_j}
+
+    It is `tapegrad.log_softmax` but for the default of `axis`, and for complex numbers.
+
+    Examples
+    --------
+    >>> import numpy as np, tapegrad as tg
+    >>> tg.special.log_softmax(np.array([0.0, 1000.0]))
+    array([-1000.,     0.])
+    """
+    x = operand(x)
+    if x.dtype.kind != "c":
+        return neural.log_softmax(x, axis)
+    d = x - _complex_largest(x, axis)
+    return d - np.log(np.sum(np.exp(d), axis=axis, keepdims=True))
+
+
+for _function in (softmax, log_softmax):
+    composite(
+        _like_scipy(_function.__name__),
+        _function,
+        name=f"special.{_function.__name__}",
+        on=anything,
+        cases=[case((4,)), case((2, 3)), case((2, 3), axis=0), case((2, 3, 2), args=((0, 2),))],
+    )
+
+
+def multigammaln(a: Any, d: int) -> Any:
+    r"""Return the logarithm of the multivariate gamma function, `scipy.special.multigammaln`.
+
+    .. math:: \log \Gamma_d(a) = \frac{d (d - 1)}{4} \log \pi + \sum_{j=0}^{d-1} \log \Gamma(a - j / 2)
+
+    Parameters
+    ----------
+    a : real numbers above (d - 1) / 2
+    d : the dimension, a positive integer; constant
+
+    The result has the precision of `a`, also where SciPy widens it.
+
+    Raises
+    ------
+    ValueError
+        If `d` is no integer, or some `a` is too small (not checked on a device).
+    MissingPackageError
+        If SciPy is not installed.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> a = tg.tensor(23.5, requires_grad=True)
+    >>> y = tg.special.multigammaln(a, 10)
+    >>> y.backward()
+    >>> round(y.item(), 6), round(a.grad.item(), 6)
+    (457.176675, 30.30239)
+    """
+    gammaln = _special("gammaln")
+    a, d = operand(a), np.asarray(detached(d))[()]
+    if not np.isscalar(d) or np.floor(d) != d:
+        raise ValueError("d should be a positive integer (dimension)")
+    bare = detached(a)
+    if device_of(bare) == "cpu" and np.any(bare <= 0.5 * (d - 1)):
+        raise ValueError(f"condition a ({bare}) > 0.5 * (d-1) ({0.5 * (d - 1)}) not met")
+    steps = constant_like(np.arange(int(d)) * 0.5, bare, bare.dtype if bare.dtype.kind == "f" else np.float64)
+    return np.sum(gammaln(a[..., None] - steps), axis=-1) + float(d * (d - 1)) * 0.25 * math.log(_PI)
+
+
+composite(
+    _like_scipy_as_given("multigammaln"),
+    multigammaln,
+    name="special.multigammaln",
+    on=interval(2.2, 5),
+    cases=[case((3,), args=(1,)), case((2, 3), args=(3,)), case((), args=(5,)), case((0,), d=2)],
+)
+
+
+def polygamma(n: Any, x: Any) -> Any:
+    r"""Return the n-th derivative of the digamma function, `scipy.special.polygamma`.
+
+    .. math:: \psi^{(n)}(x) = (-1)^{n+1} n! \, \zeta(n + 1, x)
+
+    Its derivative by `x` is the next one.
+
+    Parameters
+    ----------
+    n : integers of at least 0; constant
+    x : real numbers, whose precision the result has, also where SciPy widens it
+
+    Raises
+    ------
+    UnsupportedError
+        If `n` is a tracked tensor.
+    MissingPackageError
+        If SciPy is not installed.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> x = tg.tensor([2.0, 3.0], requires_grad=True)
+    >>> y = tg.special.polygamma(1, x)
+    >>> y.detach()
+    tensor([0.64493407, 0.39493407])
+    >>> y.sum().backward()
+    >>> x.grad
+    tensor([-0.40411381, -0.15411381])
+    """
+    psi, gamma, zeta = _special("psi"), _special("gamma"), _special("zeta")
+    if isinstance(n, Tensor) and n.requires_grad:
+        raise UnsupportedError("polygamma has no derivative by its argument n; detach() it")
+    x = operand(x, n)
+    n = np.asarray(_array.to_host(detached(n)) if is_array(detached(n)) else n)
+    # In double precision, for the one factor is large where the other is small.
+    dtype, x = x.dtype if x.dtype.kind == "f" else np.float64, x.astype(np.float64)
+    factor = constant_like((-1.0) ** (n + 1) * gamma(n + 1.0), detached(x))
+    higher = factor * zeta(constant_like(n + 1.0, detached(x)), x)
+    return np.where(constant_like(n == 0, detached(x)), psi(x), higher).astype(dtype)
+
+
+composite(
+    _like_scipy_as_given("polygamma"),
+    polygamma,
+    name="special.polygamma",
+    on=positive,
+    cases=[case((3,), before=(1,)), case((2, 3), before=(0,)), case((3,), before=(np.array([[0], [2], [3]]),))],
+)
