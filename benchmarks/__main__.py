@@ -31,6 +31,13 @@ def parser() -> argparse.ArgumentParser:
         "--only", metavar="NAMES", help="workloads or groups, by beginnings, as in chains,perceptron-small"
     )
     made.add_argument(
+        "--ops",
+        metavar="NAMES",
+        nargs="?",
+        const="",
+        help="tell each op's backward pass over its forward pass instead; all, or by beginnings: max,clip",
+    )
+    made.add_argument(
         "--libraries", metavar="NAMES", help="tapegrad, hand and peers, as in tapegrad,torch; default all"
     )
     made.add_argument("--repeat", type=int, default=15, help="samples of each library (default 15)")
@@ -53,6 +60,9 @@ def main(arguments: list[str] | None = None) -> int:
     if options.repeat < 1 or options.threads < 1 or options.least <= 0:
         command.error("--repeat, --threads and --least must be positive")
     set_threads(options.threads)
+
+    if options.ops is not None:
+        return measure_ops(options, command)
 
     # Only now may numpy be imported: the libraries read the number of threads when they are loaded.
     from . import frameworks, networks, operations, processes, report
@@ -112,6 +122,28 @@ def main(arguments: list[str] | None = None) -> int:
     if options.readme:
         README.write_text(report.rewritten(README.read_text(), table))
     return int(any(row.refused for row in rows))
+
+
+def measure_ops(options: argparse.Namespace, command: argparse.ArgumentParser) -> int:
+    """Tell what each op's rule costs beside its forward pass, and return 0."""
+    from . import ops, report
+    from .core import Settings
+
+    limit_blas(options.threads)
+    settings = Settings(options.repeat, options.least, options.tiny, options.threads, progress=_progress())
+    try:
+        costs = ops.run([word.strip() for word in options.ops.split(",") if word.strip()], settings)
+    except ValueError as error:
+        command.error(str(error))
+    print("\n".join([ops.HEADER, *map(ops.text, costs), ops.summary(costs)]))
+    if options.json:
+        options.json.write_text(json.dumps(ops.as_json(costs, settings), indent=1) + "\n")
+    table = ops.as_markdown(costs)
+    if options.markdown:
+        print(table)
+    if options.readme:
+        README.write_text(report.rewritten(README.read_text(), table, "ops"))
+    return 0
 
 
 def limit_blas(threads: int) -> None:

@@ -130,10 +130,11 @@ def as_markdown(rows: Sequence[Row], names: Sequence[str], settings: Settings) -
     return "\n".join(lines)
 
 
-def rewritten(text: str, table: str) -> str:
-    """Return `text` with `table` between the two marks."""
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+def rewritten(text: str, table: str, part: str = "results") -> str:
+    """Return `text` with `table` between the two marks of a part."""
+    first, last = BEGIN.replace("results", part), END.replace("results", part)
+    before, begin, rest = text.partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise ValueError(f"got a file without the marks {BEGIN} and {END}")
-    return f"{before}{BEGIN}\n{table}\n{END}{after}"
+        raise ValueError(f"got a file without the marks {first} and {last}")
+    return f"{before}{first}\n{table}\n{last}{after}"
