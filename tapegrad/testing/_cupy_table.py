@@ -440,6 +440,9 @@ betaln ll->d LL->d ee->d ff->f dd->d
 binom ff->f dd->d
 boxcox ee->f ff->f dd->d
 boxcox1p ee->f ff->f dd->d
+btdtr
+btdtri
+cbrt l->d L->d e->d f->f d->d
 chdtr ff->f dd->d
 chdtrc ff->f dd->d
 chdtri ff->f dd->d
@@ -460,8 +463,10 @@ erfcx e->d f->f d->d
 erfinv f->f d->d
 exp1 f->f d->d
 exp10 e->d l->d L->d f->f d->d
+exp2 e->d l->d L->d f->f d->d
 expi f->f d->d
 expit e->d f->f d->d
+expm1 e->d l->d L->d f->f d->d F->F D->D
 expn ff->f dd->d
 exprel l->d L->d e->d f->f d->d F->F D->D
 fdtr fff->f ddd->d
@@ -477,6 +482,7 @@ gammasgn l->d L->d e->d f->f d->d
 gdtr fff->f ddd->d
 gdtrc fff->f ddd->d
 huber ff->f dd->d
+i0 l->d L->d e->d f->f d->d
 i0e l->d L->d e->d f->f d->d
 i1 l->d L->d e->d f->f d->d
 i1e l->d L->d e->d f->f d->d
@@ -489,11 +495,16 @@ k0e l->d L->d e->d f->f d->d
 k1 l->d L->d e->d f->f d->d
 k1e l->d L->d e->d f->f d->d
 kl_div ff->f dd->d
+lambertw
+log1p l->d L->d e->d f->f F->F d->d D->D
 log_expit e->d f->f d->d
 log_ndtr e->d f->f d->d
+log_softmax
 loggamma l->d e->d f->f d->d F->F D->D
 logit e->d f->f d->d
+logsumexp
 lpmv fff->f ddd->d
+multigammaln
 nbdtr lld->d fff->f ddd->d
 nbdtrc lld->d fff->f ddd->d
 nbdtri lld->d fff->f ddd->d
@@ -503,14 +514,21 @@ pdtr ff->f dd->d
 pdtrc ff->f dd->d
 pdtri ld->d ff->f dd->d
 poch ff->f dd->d
+polygamma
 pseudo_huber ff->f dd->d
 psi l->d e->d f->f d->d F->F D->D
 radian lll->d LLL->d eee->d fff->f ddd->d
 rel_entr ff->f dd->d
 rgamma l->d e->d f->f d->d F->F D->D
+round
 shichi f->ff d->dd F->FF D->DD
 sici f->ff d->dd F->FF D->DD
+sinc e->e E->E f->f d->d F->F D->D
 sindg l->d L->d e->d f->f d->d
+softmax
+sph_harm
+sph_harm_y
+spherical_yn
 tandg l->d L->d e->d f->f d->d
 wright_bessel fff->f ddd->d
 xlog1py ee->d ll->d LL->d ff->f dd->d FF->F DD->D

@@ -442,7 +442,9 @@ class StrictArray:
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
         name = str(ufunc.__name__)
-        if ufunc is not getattr(np, name, None) or not _has_ufunc(name):
+        # CuPy looks for functions of these names, in its own namespace first, and does not ask whose the ufunc is.
+        ufunc = getattr(np, name, None) if _has_ufunc(name) else ufunc
+        if not _has_ufunc(name) and name not in _special_names():
             return NotImplemented
         for x in (*inputs, *keywords.get("out", ())):
             # NumPy arrays are of a known type, and refused with a reason; with unknown types, others may know better.
@@ -453,6 +455,8 @@ class StrictArray:
             if len(keywords["out"]) != 1:
                 raise ValueError("The 'out' parameter must have exactly one array value")
             keywords["out"] = keywords["out"][0]
+        if not _has_ufunc(name):
+            return _special(name, ufunc, *inputs) if method == "__call__" and not keywords else NotImplemented
         if method == "__call__":
             return _call_ufunc(ufunc, inputs, keywords)
         return _ufunc_method(ufunc, method, inputs, keywords)
@@ -569,23 +573,22 @@ def _around(entries: list[Any], shape: tuple[int, ...]) -> Iterator[Any]:
 
 @functools.cache
 def _loops() -> dict[str, list[str]]:
-    lines = (line.split() for line in (_cupy_table.UFUNCS + _cupy_table.SPECIAL).splitlines())
-    return {name: loops for name, *loops in lines}
+    return {name: loops for name, *loops in map(str.split, _cupy_table.UFUNCS.splitlines())}
 
 
 def _has_ufunc(name: str) -> bool:
-    return name in _loops() or name in _functions()
+    return name in _loops() or (name in _functions() and isinstance(getattr(np, name, None), np.ufunc))
 
 
 @functools.cache
 def _loop_exists(name: str, kinds: tuple[Any, ...]) -> bool:
     """Return whether CuPy has a loop for operands of these dtypes, or types of Python numbers, which adapt."""
-    return _loop(name, kinds) is not None
+    return _fitting(_loops()[name], kinds) is not None
 
 
-@functools.cache
-def _loop(name: str, kinds: tuple[Any, ...]) -> str | None:
-    return next((loop for loop in _loops()[name] if all(map(_takes, loop.partition("->")[0], kinds))), None)
+def _fitting(loops: Sequence[str], kinds: Sequence[Any]) -> str | None:
+    """Return the first loop for operands of these kinds."""
+    return next((loop for loop in loops if all(map(_takes, loop.partition("->")[0], kinds))), None)
 
 
 def _takes(dtype: str, kind: Any) -> bool:
@@ -1013,15 +1016,20 @@ class Special(types.ModuleType):
 
 
 @functools.cache
-def _special_names() -> frozenset[str]:
-    return frozenset(line.split()[0] for line in _cupy_table.SPECIAL.splitlines())
+def _special_names() -> dict[str, list[str]]:
+    """Return the loops of the functions of `cupyx.scipy.special`, by name; none for what is no ufunc there."""
+    return {name: loops for name, *loops in map(str.split, _cupy_table.SPECIAL.splitlines())}
 
 
-def _special(name: str, function: Any, /, *inputs: Any) -> Any:
+def _special(name: str, function: Any, /, *inputs: Any, **keywords: Any) -> Any:
     """Compute what the kernel of `cupyx.scipy.special` computes, in the dtypes that it has."""
-    _note(f"special.{name}")
+    _note(f"special.{name}", keywords)
+    loops = _special_names()[name]
+    if not loops:
+        with np.errstate(all="ignore"):
+            return _wrap(function(*(_bare(x) for x in inputs), **keywords), viewing=False)
     hosts = [_operand(x) for x in inputs]
-    loop = _loop(name, tuple(x.dtype if isinstance(x, (np.ndarray, np.generic)) else type(x) for x in hosts))
+    loop = _fitting(loops, [x.dtype if isinstance(x, (np.ndarray, np.generic)) else type(x) for x in hosts])
     if loop is None:
         raise TypeError(f"Wrong type of arguments for cupyx_scipy_special_{name}")
     takes, _, gives = loop.partition("->")
