@@ -83,7 +83,9 @@ def explain(output: Tensor, names: Mapping[str, Tensor] | None = None) -> Report
     the rule of sqrt for its input x made an infinity of ...
     """
     records = alive_history(output)
-    labels = starting_points(records or [output._record], names or {})
+    start = output._record
+    assert start is not None
+    labels = starting_points(records or [start], names or {})
     with np.errstate(all="ignore"):
         tensors = [output, *(t for t in (names or {}).values() if isinstance(t, Tensor))]
         values = _known_values(records, {t._record: t.data for t in tensors})
@@ -94,7 +96,7 @@ def explain(output: Tensor, names: Mapping[str, Tensor] | None = None) -> Report
         before = MODE.set(Mode(False, (), (*others, watcher)))
         try:
             seed = ones(output.shape, output.dtype, like=output.data)
-            arrived = replay([(output._record, seed)], retain=True)
+            arrived = replay([(start, seed)], retain=True)
         finally:
             MODE.reset(before)
     known = sum(record in values for record in records)

@@ -249,6 +249,8 @@ class Judge(Watcher):
     ) -> None:
         """Note who called, and look at the results."""
         source = caller()
+        if record is not None and record.op is None:
+            record = None  # one of forward mode alone, which has no place on the tape
         if record is not None:
             NOTES.add(record, source)
         if self._inside.depth:

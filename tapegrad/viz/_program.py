@@ -134,7 +134,7 @@ class Program(Sequence[Line]):
         if gap:
             rows.append(("", f"... {gap:,} more"))
             rows += [_cells(line, columns) for line in tail]
-        total = ("", "", "", "", "together", f"{self.nbytes:,}")
+        total: tuple[str, ...] = ("", "", "", "", "together", f"{self.nbytes:,}")
         for name in columns[6:]:
             if name != "line":
                 total += (duration(sum(getattr(line, name) or 0.0 for line in self)),)
