@@ -136,12 +136,11 @@ class Fault:
         return self.text
 
 
-_MASKED = (
-    "masked in forward, alive in backward: the {} is exactly 0 here, because the program did not select this "
-    "value (np.where, clip, maximum, a product with 0), but the derivative is infinite or nan, and 0 * inf is nan. "
-    "Either give the operation a harmless input where its result is not selected, "
-    "np.where(ok, f(np.where(ok, x, 1)), 0), or replay under tapegrad.strong_zero()"
-)
+_MASKED = """
+masked in forward, alive in backward: the {0} is exactly 0 here, because the program did not select this value
+(np.where, clip, maximum, a product with 0), but the derivative is infinite or nan, and 0 * inf is nan.
+Give the operation a harmless input where its result is not selected, np.where(ok, f(np.where(ok, x, 1)), 0),
+or take derivatives under tapegrad.strong_zero()"""
 
 
 def called(position: int | None, source: Place | None) -> str:
@@ -217,7 +216,7 @@ def _backward_fault(
         name,
         source,
         masked,
-        text + indented(rows) + ("\n" + _MASKED.format("cotangent" if record else "tangent") if masked else ""),
+        text + indented(rows) + (_MASKED.format("cotangent" if record else "tangent") if masked else ""),
     )
 
 
@@ -269,7 +268,9 @@ class Judge(Watcher):
         def watched(*args: Any) -> Any:
             self._inside.depth += 1
             try:
-                h = formula(*args)
+                # What NumPy would warn about is judged here, and named.
+                with np.errstate(all="ignore"):
+                    h = formula(*args)
             finally:
                 self._inside.depth -= 1
             self.played(record, args[:count], h)

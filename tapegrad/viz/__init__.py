@@ -2,7 +2,7 @@
 
 from ._figures import learning_curves, misclassified, weight_images
 from ._profile import Cost, Profile, profile
-from ._program import Kept, Line, Program, Tape, program, tape, tape_text
+from ._program import Kept, Line, Program, Tape, program, tape
 
 __all__ = [
     "Cost",
@@ -16,6 +16,5 @@ __all__ = [
     "profile",
     "program",
     "tape",
-    "tape_text",
     "weight_images",
 ]

@@ -200,11 +200,6 @@ def program(output: Tensor, names: Mapping[str, Any] | None = None, profile: Pro
     return _written(alive_history(output) or [output._record], names, profile, "The tape of one result")
 
 
-def tape_text(output: Tensor, names: Mapping[str, Any] | None = None) -> str:
-    """Return the whole text of `program(output, names)`."""
-    return program(output, names).text()
-
-
 class Tape:
     """The tape as something to look at: `tapegrad.tape` is the only one.
 
