@@ -25,10 +25,13 @@ tensor(-0.47942554)
 `tapegrad.nn` and `tapegrad.optim` train networks, `python -m tapegrad` trains one on handwritten digits.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from . import errors, random
+from ._array import deterministic
+from ._checkpoint import checkpoint
 from ._custom import custom_rule
-from ._explain import explain
-from ._faults import detect_anomaly
 from ._modes import strict
 from ._tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from ._tensor import OPS, Tensor, strong_zero
@@ -52,6 +55,7 @@ from .ops.creation import (
     empty,
     empty_like,
     eye,
+    from_dlpack,
     full,
     full_like,
     linspace,
@@ -80,6 +84,13 @@ from .ops.neural import (
 # The methods of Tensor are attached from the table that the chapters of ops have filled.
 from . import _methods  # isort: skip
 
+if TYPE_CHECKING:
+    from . import linalg, special
+    from ._explain import explain
+    from ._faults import detect_anomaly
+    from ._memory import memory_summary
+    from .viz import profile, tape
+
 __version__ = "0.1.0"
 
 __all__ = [
@@ -87,9 +98,11 @@ __all__ = [
     "arange",
     "as_tensor",
     "binary_cross_entropy_with_logits",
+    "checkpoint",
     "cross_entropy",
     "custom_rule",
     "detect_anomaly",
+    "deterministic",
     "elementwise_grad",
     "elu",
     "empty",
@@ -98,6 +111,7 @@ __all__ = [
     "errors",
     "explain",
     "eye",
+    "from_dlpack",
     "full",
     "full_like",
     "gelu",
@@ -110,13 +124,16 @@ __all__ = [
     "jvp",
     "layer_norm",
     "leaky_relu",
+    "linalg",
     "linearize",
     "linspace",
     "log_softmax",
     "logsumexp",
+    "memory_summary",
     "no_grad",
     "ones",
     "ones_like",
+    "profile",
     "random",
     "register_container",
     "relu",
@@ -125,10 +142,12 @@ __all__ = [
     "silu",
     "softmax",
     "softplus",
+    "special",
     "stack",
     "stop_gradient",
     "strict",
     "strong_zero",
+    "tape",
     "tensor",
     "value_and_grad",
     "vjp",
@@ -139,3 +158,25 @@ __all__ = [
 _methods.attach()
 
 stack = OPS["stack"]
+
+# What few programs ask for is imported when it is asked for.
+_LATER = {
+    "detect_anomaly": "_faults",
+    "explain": "_explain",
+    "linalg": "",
+    "memory_summary": "_memory",
+    "profile": "viz",
+    "special": "",
+    "tape": "viz",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATER:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    module = importlib.import_module(f"{__name__}.{_LATER[name] or name}")
+    return module if not _LATER[name] else getattr(module, name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -28,7 +28,7 @@ from tapegrad._array import to_host
 from tapegrad.data import batches
 from tapegrad.errors import DeviceError, MissingPackageError
 from tapegrad.ops import neural
-from tapegrad.viz import learning_curves, misclassified, program, tape_text, weight_images
+from tapegrad.viz import learning_curves, misclassified, program, weight_images
 from tapegrad.viz._figures import optional
 
 HELD_OUT = 0.25
@@ -239,7 +239,8 @@ def tape_of_a_step(training: Training, digits: Digits, size: int) -> tuple[str, 
     images, labels = digits.images[:size], digits.labels[:size]
     loss = nn.CrossEntropyLoss(label_smoothing=SMOOTHING)(training.model(images), labels)
     names = dict(training.model.named_parameters()) | {"images": images, "labels": labels}
-    return tape_text(loss, names), sum(line.nbytes for line in program(loss, names))
+    lines = program(loss, names)
+    return lines.text(), lines.nbytes
 
 
 def train(

@@ -275,7 +275,10 @@ class Op:
         seconds = perf_counter() - started
         several = len(self.outputs) > 1
         outs = out if several else (out,)
-        parents = [x._record if isinstance(x, Tensor) else None for x in inputs]
+        parents = [
+            x._record if formula is not None and isinstance(x, Tensor) else None
+            for x, formula in zip(inputs, self.each_formula, strict=False)
+        ]
         active = [level for level in levels if any(level.tangent(p) is not None for p in parents)]
         reverse = recording and any(p is not None and p.position > FORWARD_ONLY for p in parents)
         record: Record | None = None

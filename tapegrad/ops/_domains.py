@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 Array = np.ndarray[Any, Any]
-Draw = Callable[[np.random.Generator, tuple[int, ...]], Array]
+Draw = Callable[["np.random.Generator", tuple[int, ...]], Array]
 
 # Sums and products of entries come out as they should up to rounding in the least precise dtype that is drawn.
 _ROUNDING = 1e-2
