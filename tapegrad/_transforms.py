@@ -258,6 +258,8 @@ class _Run:
         outer = MODE.get() or Mode()
         with ModeContext(recording=True):
             result = function(*called, **kwargs)
+        self.value: Any
+        self.aux: Any
         self.value, self.aux = _pair(result, function) if has_aux else (result, None)
         self.outputs = [_scalar(self.value, function)] if single else _outputs(self.value, function)
         self.roots = [leaf._record for leaf in self.inputs]
