@@ -8,6 +8,7 @@ Digital Library of Mathematical Functions (DLMF).
 
 from __future__ import annotations
 
+import importlib
 import math
 import sys
 from typing import Any
@@ -64,11 +65,13 @@ def _special(name: str) -> Any:
 
 
 def register() -> None:
-    """Give SciPy's ufuncs their rules, if scipy.special has been imported and they have none yet."""
+    """Give SciPy's functions their rules, if scipy.special has been imported and they have none yet."""
     sp = sys.modules.get("scipy.special")
     if sp is not None and hasattr(sp, "erf") and sp.erf not in OPS:
+        importlib.import_module("tapegrad.ops.scipy_linalg")
         for chapter in (_errors, _logistic, _gamma, _information, _bessel, _integrals, _hypergeometric, _polynomials):
             chapter(sp)
+        _functions(sp)
 
 
 def _named(word, function, *formulas, **options):
@@ -608,27 +611,6 @@ def _polynomials(sp):
 # What is no ufunc in SciPy
 
 
-def _like_scipy(name):
-    """Return SciPy's function `name`, imported when it is called: what a composite is compared with."""
-
-    def call(*args, **settings):
-        return _special(name)(*args, **settings)
-
-    call.__name__ = name
-    return call
-
-
-def _like_scipy_as_given(name):
-    """Return SciPy's function `name` with its result in the precision of its array, where it widens a single one."""
-
-    def call(*args, **settings):
-        x = next(x for x in args[::-1] if isinstance(x, np.ndarray))
-        return _like_scipy(name)(*args, **settings).astype(x.dtype)
-
-    call.__name__ = name
-    return call
-
-
 def _parts(a: Any, b: Any, axis: Axis) -> tuple[Any, Any, Any, Any]:
     """Return the largest exponents and, all scaled by them, exponentials, weighted exponentials, and their sums.
 
@@ -753,26 +735,6 @@ def logsumexp(a: Any, axis: Axis = None, b: Any = None, keepdims: bool = False, 
     return out, sign.detach() if isinstance(sign, Tensor) and dtype.kind != "c" else sign
 
 
-composite(
-    _like_scipy("logsumexp"),
-    logsumexp,
-    name="special.logsumexp",
-    on=anything,
-    cases=[
-        case((4,)),
-        case(()),
-        case((2, 3), axis=0),
-        case((2, 3), args=((0, 1), None, True)),
-        case((2, 3, 2), axis=(0, -1), keepdims=True),
-        case((2, 3), b=2.0),
-        case((2, 3), axis=1, b=np.array([1.0, 0.0, 2.0])),
-        case((4,), b=np.array([1.0, -2.0, 3.0, 0.5]), return_sign=True),
-        case((2, 3), axis=-1, return_sign=True),
-        case((2, 1), axis=1, b=np.array([[2.0, 0.5, 1.0]]), keepdims=True, return_sign=True),
-    ],
-)
-
-
 def _complex_largest(x: Any, axis: Axis) -> Array:
     """Return NumPy's maxima of complex numbers, 0 for infinite ones: they decide on which branch logarithms are."""
     largest = np.max(detached(x), axis=axis, keepdims=True)
@@ -820,16 +782,6 @@ def log_softmax(x: Any, axis: Axis = None) -> Any:
     return d - np.log(np.sum(np.exp(d), axis=axis, keepdims=True))
 
 
-for _function in (softmax, log_softmax):
-    composite(
-        _like_scipy(_function.__name__),
-        _function,
-        name=f"special.{_function.__name__}",
-        on=anything,
-        cases=[case((4,)), case((2, 3)), case((2, 3), axis=0), case((2, 3, 2), args=((0, 2),))],
-    )
-
-
 def multigammaln(a: Any, d: int) -> Any:
     r"""Return the logarithm of the multivariate gamma function, `scipy.special.multigammaln`.
 
@@ -867,15 +819,6 @@ def multigammaln(a: Any, d: int) -> Any:
         raise ValueError(f"condition a ({bare}) > 0.5 * (d-1) ({0.5 * (d - 1)}) not met")
     steps = constant_like(np.arange(int(d)) * 0.5, bare, bare.dtype if bare.dtype.kind == "f" else np.float64)
     return np.sum(gammaln(a[..., None] - steps), axis=-1) + float(d * (d - 1)) * 0.25 * math.log(_PI)
-
-
-composite(
-    _like_scipy_as_given("multigammaln"),
-    multigammaln,
-    name="special.multigammaln",
-    on=interval(2.2, 5),
-    cases=[case((3,), args=(1,)), case((2, 3), args=(3,)), case((), args=(5,)), case((0,), d=2)],
-)
 
 
 def polygamma(n: Any, x: Any) -> Any:
@@ -920,10 +863,45 @@ def polygamma(n: Any, x: Any) -> Any:
     return np.where(constant_like(n == 0, detached(x)), psi(x), higher).astype(dtype)
 
 
-composite(
-    _like_scipy_as_given("polygamma"),
-    polygamma,
-    name="special.polygamma",
-    on=positive,
-    cases=[case((3,), before=(1,)), case((2, 3), before=(0,)), case((3,), before=(np.array([[0], [2], [3]]),))],
-)
+def _functions(sp):
+    """The functions above, beside SciPy's own, whose results may be of double precision where ours are single."""
+    composite(
+        sp.logsumexp,
+        logsumexp,
+        name="special.logsumexp",
+        on=anything,
+        cases=[
+            case((4,)),
+            case(()),
+            case((2, 3), axis=0),
+            case((2, 3), args=((0, 1), None, True)),
+            case((2, 3, 2), axis=(0, -1), keepdims=True),
+            case((2, 3), b=2.0),
+            case((2, 3), axis=1, b=np.array([1.0, 0.0, 2.0])),
+            case((4,), b=np.array([1.0, -2.0, 3.0, 0.5]), return_sign=True),
+            case((2, 3), axis=-1, return_sign=True),
+            case((2, 1), axis=1, b=np.array([[2.0, 0.5, 1.0]]), keepdims=True, return_sign=True),
+        ],
+    )
+    for function in (softmax, log_softmax):
+        composite(
+            getattr(sp, function.__name__),
+            function,
+            name=f"special.{function.__name__}",
+            on=anything,
+            cases=[case((4,)), case((2, 3)), case((2, 3), axis=0), case((2, 3, 2), args=((0, 2),))],
+        )
+    composite(
+        lambda a, d: sp.multigammaln(a, d).astype(a.dtype),
+        multigammaln,
+        name="special.multigammaln",
+        on=interval(2.2, 5),
+        cases=[case((3,), args=(1,)), case((2, 3), args=(3,)), case((), args=(5,)), case((0,), d=2)],
+    )
+    composite(
+        lambda n, x: sp.polygamma(n, x).astype(x.dtype),
+        polygamma,
+        name="special.polygamma",
+        on=positive,
+        cases=[case((3,), before=(1,)), case((2, 3), before=(0,)), case((3,), before=(np.array([[0], [2], [3]]),))],
+    )

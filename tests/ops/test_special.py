@@ -11,6 +11,7 @@ import tapegrad as tg
 from tapegrad._op import CLASSIFIED, RULES
 from tapegrad._tensor import OPS
 from tapegrad.errors import UnsupportedError
+from tapegrad.ops import scipy_linalg  # noqa: F401 - a chapter that `register` imports once, whose rows are to stay
 from tapegrad.ops.special import register
 from tapegrad.testing import _sweep
 
