@@ -293,13 +293,23 @@ class Writer:
         """Return the line of `record`."""
         op: Any = record.op
         parents = record.parents() if op.variadic else record.parents()[: len(op.inputs)]
+        saved = list(residuals(record))
         # A record does not know its constant inputs, unless a rule keeps them.
-        kept = {} if op.variadic else {name: value for _, name, value in residuals(record)}
+        kept = {} if op.variadic else {name: value for _, name, value in saved}
         inputs = tuple(
             self._constant(kept.get(name)) if parent is None else self._label(parent)
             for name, parent in zip(op.inputs * len(parents) if op.variadic else op.inputs, parents, strict=False)
         )
-        return Line(record.position, op.name, inputs, results, tuple(self._kept(record)), source, forward, backward)
+        return Line(
+            record.position,
+            op.name,
+            inputs,
+            results,
+            tuple(self._kept(record.position, saved)),
+            source,
+            forward,
+            backward,
+        )
 
     def _constant(self, value: Any) -> str | None:
         array, name = self._constants.get(id(value), (None, None))
@@ -312,18 +322,18 @@ class Writer:
             return self._starts.get(parent, "leaf" if isinstance(parent, Leaf) else "input")
         return f"#{parent.position} (released)" if parent.released else parent.position
 
-    def _kept(self, record: Record) -> Iterator[Kept]:
-        """Yield the arrays that a record keeps, each once, and remember whose memory they are."""
+    def _kept(self, position: int, saved: Sequence[tuple[int, str, Any]]) -> Iterator[Kept]:
+        """Yield the arrays that the record at `position` keeps, each once, and remember whose memory they are."""
         found: dict[int, tuple[list[str], Array]] = {}
-        for _, name, value in residuals(record):
+        for _, name, value in saved:
             for array in _arrays(value):
                 names, _ = found.setdefault(id(array), ([], array))
                 if name not in names:
                     names.append(name)
         for names, array in found.values():
             owner = _owner(array)
-            holder = self._holder(owner, record.position)
-            known = None if holder == record.position else holder
+            holder = self._holder(owner, position)
+            known = None if holder == position else holder
             yield Kept(" = ".join(names), array.shape, array.dtype, owner.nbytes if known is None else 0, known)
 
     def _holder(self, owner: Array, holder: int | str) -> int | str:
@@ -365,10 +375,11 @@ def _written(records: Sequence[Any], names: Mapping[str, Any] | None, profile: P
 
 def _is_part(record: Record) -> bool:
     """Return whether `record` is one of several results of another."""
-    parent = record.x
-    if record.op is None or not isinstance(parent, Record) or parent.op is None:
+    parent, op = record.x, record.op
+    if op is None or op.kind != "linear" or not isinstance(parent, Record) or parent.op is None:
         return False
-    return any(record.op.function is _part_op(i).function for i in range(len(parent.op.outputs)))
+    count = len(parent.op.outputs)
+    return count > 1 and any(op.function is _part_op(i).function for i in range(count))
 
 
 def _arrays(value: Any) -> Iterator[Array]:
