@@ -96,7 +96,7 @@ def test_looking_while_others_work():
     for thread in threads:
         thread.start()
     try:
-        for _ in range(30):
+        for _ in range(8):
             str(tape)
             tape.to_dot()
     finally:
