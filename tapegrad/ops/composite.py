@@ -105,7 +105,7 @@ def _without_nan(ufunc, extremum, worst):
         if where is not True:
             taken = np.logical_and(taken, constant(where, x))
         start = worst if initial is None else initial
-        found = extremum.reduce(np.where(taken, x, worst), axis=axis, keepdims=keepdims, initial=start)
+        found = OPS[extremum, "reduce"](np.where(taken, x, worst), axis=axis, keepdims=keepdims, initial=start)
         if initial is None:
             found = np.where(np.any(taken, axis=axis, keepdims=keepdims), found, math.nan)
         return stored(found, out)
@@ -114,7 +114,7 @@ def _without_nan(ufunc, extremum, worst):
         x = operand(array) if dtype is None else operand(array).astype(dtype)
         ufunc.accumulate(_small(x), axis=axis)
         taken = np.logical_not(np.isnan(detached(x)))
-        found = extremum.accumulate(np.where(taken, x, worst), axis=axis)
+        found = OPS[extremum, "accumulate"](np.where(taken, x, worst), axis=axis)
         return stored(np.where(np.cumsum(taken, axis=axis) > 0, found, math.nan), out)
 
     return reduce, accumulate
@@ -314,7 +314,7 @@ composite(
     cases=[
         case((2, 3), before=(np.cumprod, 0)),
         case((2, 3), before=(np.sum, -1)),
-        case((2, 2, 3), before=(np.outer, 1), args=([1.0, 2.0],)),
+        case((2, 2, 3), before=(np.outer, 1), args=(np.array([1.0, 2.0]),)),
         case((3,), before=(np.sinc, 0)),
     ],
 )
@@ -417,6 +417,7 @@ def _union1d(ar1, ar2):
 
 
 def _intersect1d(ar1, ar2, assume_unique=False, return_indices=False):
+    ar1, ar2 = operand(ar1, ar2), operand(ar2, ar1)
     _, *places = np.intersect1d(detached(ar1), detached(ar2), assume_unique, return_indices=True)
     _, *singles = np.intersect1d(*(detached(_single(a, assume_unique)) for a in (ar1, ar2)), True, return_indices=True)
     x, y = (_single(a, assume_unique)[i] for a, i in zip((ar1, ar2), singles, strict=True))

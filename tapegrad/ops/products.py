@@ -289,7 +289,12 @@ multilinear(
 def einsum(subscripts: str, *xs: Any, **settings: Any) -> Any:
     """Return the sum of products that `subscripts` spells, by NumPy's einsum."""
     if device_of(xs[0]) != "cpu":
-        settings.pop("optimize", None)  # CuPy always optimizes
+        for setting in (
+            "optimize",
+            "order",
+            "casting",
+        ):  # CuPy always optimizes, in C order, and casts as the dtypes ask
+            settings.pop(setting, None)
     return np.einsum(subscripts, *xs, **settings)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from .._array import is_array
+from .._array import device_of, is_array, to_host
 from .._op import CLASSIFIED, composite, general, linear, unary
 from .._tensor import OPS, Tensor, detached, wrapped
 from ._algebra import (
@@ -709,9 +709,16 @@ def _weighed(weights, places, inside, size):
     return typed(total, weights.dtype)
 
 
+def _number_of(bins, x, range):
+    """Return `bins`; on a device, where rules for their number are unknown, what the host finds by the rule."""
+    if isinstance(bins, str) and device_of(x) != "cpu":
+        return len(np.histogram_bin_edges(to_host(x), bins, range)) - 1
+    return detached(bins)
+
+
 def _histogram(a, bins=10, range=None, density=None, weights=None):
     x, w = detached(operand(a)), detached(weights)
-    counts, found = np.histogram(x, detached(bins), range, weights=w)
+    counts, found = np.histogram(x, _number_of(bins, x, range), range, weights=w)
     edges = _edges(a, bins, range, found)
     if isinstance(weights, Tensor):
         if weights.shape != x.shape:
@@ -723,7 +730,11 @@ def _histogram(a, bins=10, range=None, density=None, weights=None):
 
 
 def _histogram_bin_edges(a, bins=10, range=None, weights=None):
-    found = np.histogram_bin_edges(detached(operand(a)), detached(bins), range, detached(weights))
+    x = detached(operand(a))
+    if device_of(x) == "cpu":
+        found = np.histogram_bin_edges(x, detached(bins), range, detached(weights))
+    else:
+        _, found = np.histogram(x, _number_of(bins, x, range), range)
     return _edges(a, bins, range, found)
 
 
