@@ -60,8 +60,8 @@ def explain(output: Tensor, names: Mapping[str, Tensor] | None = None) -> Report
     """Return a report on the values and cotangents behind `output`: where a NaN or an infinity was made, if one was.
 
     Nothing is changed: no `grad`, and no history is released. The replay is tried out under the modes that are active,
-    strong zero for instance, with the hooks of tensors. Values are known as far as rules keep them, or as they can be computed again from those;
-    the lines of the program only if they ran under `detect_anomaly` or `profile`.
+    strong zero for instance, and with the hooks of tensors. Values are known as far as rules keep them, or as they can
+    be computed again from those; the lines of the program only if they ran under `detect_anomaly` or `profile`.
 
     Parameters
     ----------
