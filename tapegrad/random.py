@@ -7,6 +7,7 @@ seed gives the same numbers every time on one device, and other numbers on a CUD
 
 from __future__ import annotations
 
+import functools
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -52,19 +53,26 @@ class Generator:
 
     def __init__(self, seed: int | None = None, device: str = "cpu") -> None:
         self.device = device
-        # Drawn here if it is None, so that siblings begin and `restart` begins anew from the same.
-        self._seed: Any = np.random.SeedSequence().entropy if seed is None else seed
+        self._seed = seed
         self._siblings: dict[str, Generator] = {}
-        self.restart()
+        if device != "cpu":
+            with on_device(device) as module:
+                self.device = f"cuda:{module.cuda.Device().id}"
+
+    @functools.cached_property
+    def _rng(self) -> Any:
+        """NumPy's or CuPy's generator, made when it is first used: importing it takes longer than all of tapegrad."""
+        if self._seed is None:
+            # Kept, so that siblings begin with it, and `restart` begins with it anew.
+            self._seed = np.random.SeedSequence().entropy
+        if self.device == "cpu":
+            return np.random.default_rng(self._seed)
+        with on_device(self.device) as module:
+            return module.random.default_rng(self._seed)
 
     def restart(self) -> None:
         """Begin the sequence anew."""
-        if self.device == "cpu":
-            self._rng: Any = np.random.default_rng(self._seed)
-        else:
-            with on_device(self.device) as module:
-                self.device = f"cuda:{module.cuda.Device().id}"
-                self._rng = module.random.default_rng(self._seed)
+        vars(self).pop("_rng", None)
 
     def on(self, device: str) -> Generator:
         """Return this generator if it is on `device`, and otherwise its sibling there: same seed, a state of its own.
@@ -79,6 +87,7 @@ class Generator:
         if device in (self.device, self.device.partition(":")[0]):
             return self
         if device not in self._siblings:
+            _ = self._rng  # which settles the seed
             made = Generator(self._seed, device)
             self._siblings[device] = self._siblings.setdefault(made.device, made)
         return self._siblings[device]
@@ -174,7 +183,8 @@ def seed(value: int | None) -> None:
     >>> tg.random.random()
     tensor(0.63696169)
     """
-    _shared.__init__(value)  # type: ignore[misc]  # the object stays, whose state is listed
+    _shared._seed, _shared._siblings = value, {}
+    _shared.restart()
 
 
 def get_state() -> dict[str, Any]:
@@ -199,7 +209,7 @@ def set_state(state: dict[str, Any]) -> None:
 
 def living_states() -> dict[Generator, Any]:
     """Return all generators of this process with their states."""
-    return {rng: rng.state for rng in list(_living) if hasattr(rng, "_rng")}
+    return {rng: rng.state for rng in list(_living) if hasattr(rng, "_seed")}
 
 
 def shared(device: str = "cpu") -> Generator:

@@ -79,6 +79,16 @@ multilinear(
 )
 
 
+def matmul_on_device(a: Any, b: Any) -> Any:
+    """Return `a @ b`, on a device with all rows of `a` in one matrix where `b` is a matrix or a vector.
+
+    CuPy's own product of such operands calls a product for each matrix of the stack, and copies what is transposed.
+    """
+    if type(a) is not np.ndarray and type(b) is type(a) and a.ndim > 2 and b.ndim <= 2 and b.ndim:
+        return np.reshape(_rows(a) @ b, (*a.shape[:-1], *b.shape[1:]))
+    return a @ b
+
+
 # Products of vectors by NumPy's names
 
 
