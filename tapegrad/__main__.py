@@ -6,6 +6,7 @@ Run `python -m tapegrad --help` for its options.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import html
 import json
 import math
@@ -24,9 +25,9 @@ import numpy as np
 
 import tapegrad as tg
 from tapegrad import nn, optim
-from tapegrad._array import to_host
+from tapegrad._array import device, to_host
 from tapegrad.data import batches
-from tapegrad.errors import DeviceError, MissingPackageError
+from tapegrad.errors import DeviceError, MissingPackageError, OutOfMemoryError
 from tapegrad.ops import neural
 from tapegrad.viz import learning_curves, misclassified, program, weight_images
 from tapegrad.viz._figures import optional
@@ -443,7 +444,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the main job with these arguments, or those of the command line, and return the exit status."""
     made = parser()
     options = made.parse_args(arguments)
-    with Interruption() as stop:
+    with Interruption() as stop, contextlib.ExitStack() as context:
         try:
             for module, package, purpose in (
                 ("sklearn", "scikit-learn", "the digits"),
@@ -451,18 +452,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 ("tqdm", "tqdm", "the progress bar"),
             ):
                 optional(module, package, purpose)
+            context.enter_context(device(options.device))
             digits = load(options.seed, options.device)
             prepare(options.output)
-        except (MissingPackageError, DeviceError) as error:
+        except (MissingPackageError, DeviceError, OutOfMemoryError) as error:
             return complain(made, str(error))
         except OSError as error:
             return complain(made, f"cannot write the report to {str(options.output)!r}: {error.strerror or error}")
         rng = np.random.default_rng(options.seed)
-        training = Training(classifier(rng, options.device))
-        tape = tape_of_a_step(training, digits, options.batch_size)
         # A rate that is too large is found by its loss, and told in one sentence instead of NumPy's warnings.
         with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            train(training, digits, options, rng, stop)
+            try:
+                training = Training(classifier(rng, options.device))
+                tape = tape_of_a_step(training, digits, options.batch_size)
+                train(training, digits, options, rng, stop)
+            except OutOfMemoryError as error:
+                return complain(made, str(error))
             try:
                 metrics = write_report(options.output, training, digits, options, tape)
             except OSError as error:

@@ -149,6 +149,41 @@ def on_device(device: str) -> Iterator[Any]:
         raise explained(error, f"device {device!r}", ()) from error
 
 
+@contextlib.contextmanager
+def device(name: str) -> Iterator[None]:
+    """Return a context in which CuPy computes on the device `name`: `"cuda:1"`; `"cuda"` and `"cpu"` change nothing.
+
+    CuPy computes on its current device, by default `"cuda:0"`, wherever its operands are. So programs on another one
+    run in this context (or in CuPy's own, `cupy.cuda.Device(1)`), backward passes and optimizers' steps too; without
+    it, an operation on arrays that the current device cannot read is a DeviceError. In it, `"cuda"` means `name`.
+
+    Raises
+    ------
+    DeviceError
+        If `name` is misspelled or absent, or its driver is missing or too old.
+    MissingPackageError
+        If cupy is not installed.
+
+    Examples
+    --------
+    >>> import tapegrad as tg
+    >>> from tapegrad.testing import cuda_standin
+    >>> with cuda_standin(), tg.device("cuda:1"):
+    ...     w = tg.tensor([1.0, 2.0], device="cuda", requires_grad=True)
+    ...     (w * w).sum().backward()
+    ...     w.grad.device
+    'cuda:1'
+    """
+    if name == "cpu":
+        yield
+        return
+    with on_device(name) as module:
+        module.cuda.runtime.getDeviceCount()
+        current = module.cuda.Device()
+    with current:
+        yield
+
+
 def _diagnosis(module: Any, error: Any) -> str:
     """Return what is wrong with the devices, and what to do about it."""
     status = getattr(error, "status", None)
@@ -181,6 +216,12 @@ def explained(error: Exception, name: str, values: Any) -> Exception:
         )
     found = {(np.ndarray if isinstance(a, np.generic) else type(a), device_of(a)) for a in _arrays_in(values)}
     if len(found) < 2:
+        place = next((place for _, place in found), "cpu")
+        if place != "cpu" and "current device" in str(error):
+            return DeviceError(
+                f"{name} got arrays on {place}, which is not CuPy's current device, on which it computes; "
+                f"run it under tapegrad.device({place!r}), or move the arrays with t.to('cuda')"
+            )
         return error
     places = sorted({place for _, place in found})
     there = "', '".join(places)

@@ -53,7 +53,7 @@ class Generator:
 
     def __init__(self, seed: int | None = None, device: str = "cpu") -> None:
         self.device = device
-        self._seed = seed
+        self._seed: Any = seed
         self._siblings: dict[str, Generator] = {}
         if device != "cpu":
             with on_device(device) as module:
