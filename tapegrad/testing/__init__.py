@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     )
     from ._checks import assert_gradients, check_gradients, check_jvp, check_vjp
     from ._code import as_code
+    from ._mutations import Mutant, measure, mutants
     from ._numerical import Estimate, derivative
-    from ._programs import Program, programs
+    from ._programs import Program, programs, random_program
     from ._property import gradient_property
     from ._standin import StrictArray, counting, cuda_standin, strict
     from ._strategies import (
@@ -56,6 +57,7 @@ __all__ = [
     "Domain",
     "Estimate",
     "GradientError",
+    "Mutant",
     "Program",
     "StrictArray",
     "anything",
@@ -78,12 +80,15 @@ __all__ = [
     "interval",
     "invertible",
     "matmul_arrays",
+    "measure",
+    "mutants",
     "nested",
     "nonzero",
     "orthogonal",
     "positive",
     "positive_definite",
     "programs",
+    "random_program",
     "real",
     "shapes",
     "simplex",
@@ -98,7 +103,8 @@ _HOMES = {
     "_checks": "assert_gradients check_gradients check_jvp check_vjp",
     "_code": "as_code",
     "_numerical": "Estimate derivative",
-    "_programs": "Program programs",
+    "_mutations": "Mutant measure mutants",
+    "_programs": "Program programs random_program",
     "_property": "gradient_property",
     "_standin": "StrictArray counting cuda_standin strict",
     "_strategies": "LAYOUTS arrays axes broadcastable_arrays einsums indices matmul_arrays nested shapes tensors",

@@ -322,6 +322,16 @@ def _kinks(number: int, step: Step) -> Iterator[str]:
     """Yield what differences say of an operation that bends, jumps, or has no value within the step."""
     point = step.subject().doubled()
     try:
+        at_kink = step.op.kinks([*step.inputs], step.outs, step.call)
+    except Exception:
+        at_kink = None
+    if at_kink is not None and np.any(to_host(bare(at_kink))):
+        yield (
+            f"a kink: {step.op.name}, record {number}{_line(step)}, stands on one, where its derivative is a "
+            "convention; check away from it"
+        )
+        return
+    try:
         slopes = derivative(lambda *xs: [bare(y) for y in point.call(*xs)], point.xs, point.like(point.xs))
     except Exception:
         return

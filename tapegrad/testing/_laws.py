@@ -72,6 +72,15 @@ def compare(
     )
 
 
+def noise(subject: Subject, gs: Sequence[Any]) -> float:
+    """Return how large the terms may be that cancel in a derivative: that of <g, y>, for inputs of size one or less.
+
+    A derivative that is zero, because they cancel all, is their rounding alone.
+    """
+    finite = zip(gs, subject.outputs, subject.finite, strict=True)
+    return _size([to_host(g)[mask] * to_host(y)[mask] for g, y, mask in finite])
+
+
 def pairing(gs: Sequence[Any], ts: Sequence[Any]) -> float:
     """Return Re(sum(conj(g) * t)) over all pairs."""
     return float(sum(np.vdot(to_host(g), to_host(t)).real for g, t in zip(gs, ts, strict=True)))
@@ -182,6 +191,7 @@ def paired(
     left, right = pairing(gs, pushed), pairing(pulled, ts)
     scale = _size([np.abs(to_host(g)) * np.abs(to_host(p)) for g, p in zip(gs, pushed, strict=True)])
     scale += _size([np.abs(to_host(h)) * np.abs(to_host(t)) for h, t in zip(pulled, ts, strict=True)])
+    scale += noise(subject, gs)
     unit = unit_of(*pulled, *pushed)
     what = f"the pairing <g, J t> (from the JVP) = <J^H g, t> (from the VJP) of {subject.name}"
     compare(what, np.asarray(left), np.asarray(right), 0.0, scale, unit)
@@ -194,6 +204,7 @@ def linear(subject: Subject, gs: Sequence[Any], pulled: Sequence[Any]) -> None:
     parts = zip(pulled, subject.pull(others), strict=True)
     for k, (got, (h, other)) in enumerate(zip(subject.pull(mixed), parts, strict=True)):
         scale = float(2 * np.abs(to_host(other)).max(initial=0.0) + np.abs(to_host(h)).max(initial=0.0))
+        scale = max(scale, noise(subject, gs), noise(subject, others))
         expected = 0.5 * to_host(h) - 2.0 * to_host(other)
         what = f"the linearity in the cotangent of the VJP of {subject.name} by {subject.label(k)}"
         compare(what, got, expected, 0.0, scale, unit_of(*subject.xs, *pulled))
@@ -299,6 +310,7 @@ def second_order(
         bends = differences(subject, forwarded, ts) if "forward" in modes else []
     else:
         slopes, bends = expected
+    scale = noise(subject, gs)
     name, found = f"the second derivative of {subject.name}", {}
     if "reverse" in modes:
         with explained(f"{name}, reverse over reverse,"):
@@ -323,7 +335,7 @@ def second_order(
             value, expected_value, error = (
                 np.where(mask, to_host(a), 0) for a in (bare(got), slope.value, slope.error)
             )
-            compare(what, value, expected_value, error)
+            compare(what, value, expected_value, error, scale)
     return slopes, bends
 
 

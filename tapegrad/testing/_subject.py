@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from .._array import as_array, is_array, library, to_host
+from .._source import line_of
 from .._tape import differentiable
 from .._tensor import Tensor, wrap
 from .._transforms import jvp, vjp
 from .._tree import leaves, unflatten
 from ..errors import LostGradientError
 from ._code import as_code
-from ._source import line_of
 
 __all__ = ["GradientError", "Subject", "UncertainError", "bare", "explained", "subject"]
 

@@ -43,8 +43,6 @@ TRIPLES = [
 ]
 """The cases of an elementwise op of three inputs, unless its row says otherwise."""
 
-# Domains of Hermitian matrices, by the beginning of their names.
-_HERMITIAN = ("symmetric", "positive_definite", "hermitian")
 _METHOD_CASES = {
     "reduce": [case((3,)), case((2, 3)), case((2, 3), axis=1), case((2, 3), axis=-1, keepdims=True)],
     "accumulate": [case((3,)), case((2, 3)), case((2, 3), axis=1)],
@@ -183,7 +181,7 @@ class Sample:
             if dtype.kind == "c" and not domain.complex:
                 dtype = np.dtype(dtype.char.lower())
             array = np.asarray(domain.sample(rng, shape, dtype))
-            if domain.name.startswith(_HERMITIAN):
+            if domain.hermitian:
                 self.hermitian.add(len(flat))
             flat.append(array)
             return array

@@ -11,18 +11,15 @@ import numpy as np
 
 from .._array import to_host
 from .._op import Op
+from .._source import Place, caller
 from .._tape import FORWARD_ONLY, ModeContext, Record, Watcher, differentiable
 from .._tensor import Tensor, detached
 from .._transforms import alias
 from ..ops._domains import Domain
 from ..ops.creation import tensor
-from ._source import Place, caller
 from ._subject import Subject, bare, differentiable_leaves
 
 __all__ = ["Step", "Trace", "hermitian_part", "is_hermitian", "trace"]
-
-# Domains of Hermitian matrices, by the beginning of their names.
-_HERMITIAN = ("symmetric", "positive_definite", "hermitian")
 
 
 @dataclass
@@ -140,13 +137,10 @@ def trace(point: Subject) -> Trace:
 
 def is_hermitian(op: Op, k: int) -> bool:
     """Return whether a row says that input `k` is a Hermitian matrix: both triangles of such an input move together."""
-    domains = [op.on, *(example.on for example in op.cases or ())]
-    for domain in domains:
+    for domain in (op.on, *(example.on for example in op.cases or ())):
         entries = tuple(domain) if isinstance(domain, (tuple, list)) else (domain,)
-        if any(
-            isinstance(entry, Domain) and entry.name.startswith(_HERMITIAN)
-            for entry in entries[k : k + 1] or entries[-1:]
-        ):
+        found = entries[min(k, len(entries) - 1)] if entries else None
+        if isinstance(found, Domain) and found.hermitian:
             return True
     return False
 
