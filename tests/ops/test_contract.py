@@ -18,14 +18,16 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad.errors import DtypeError, HistoryError, LostGradientError, ShapeError, UnsupportedError
+from tapegrad.errors import DtypeError, HistoryError, KinkError, LostGradientError, ShapeError, UnsupportedError
 from tapegrad.ops import unary
+from tapegrad.testing import _sweep
 
 INF, NAN = math.inf, math.nan
 SAME = "same"
 
 SECTIONS = {
-    "Ties and kinks": "Equal arguments share, and the shares sum to one. At a kink the smallest subgradient counts.",
+    "Ties and kinks": "Equal arguments share, and the shares sum to one. At a kink the smallest subgradient counts. "
+    "Under `tapegrad.strict()`, cases marked † here and below raise `KinkError` instead.",
     "Zeros, infinities, edges of the domain": "Where the true derivative exists it is returned, whatever the textbook "
     "formula does; where it is infinite it is infinite.",
     "Types and scalars": "A gradient has the shape, the dtype and the device of its leaf.",
@@ -46,6 +48,7 @@ class Gradient:
 
     Functions with several results, or an array, are summed, unless `g` gives the cotangent. `peers` holds what other
     libraries give: SAME, a gradient, or in words how they fail; or a pair of a function of their package, and that.
+    `kink` says that `tapegrad.strict()` raises there.
     """
 
     section: str
@@ -58,6 +61,7 @@ class Gradient:
     second: Any = None
     modes: str = "both"
     strong: Any = None
+    kink: bool = False
     note: str = ""
     peers: dict[str, Any] = field(default_factory=dict)
 
@@ -68,8 +72,8 @@ class Gradient:
     def text(self) -> str:
         """The gradient as users read it."""
         parts = [_text(self.gives)]
-        if self.second is not None and not np.any(self.second):
-            parts.append("second derivatives 0 too")
+        if self.second is not None:
+            parts.append("exact at second order too" if np.any(self.second) else "second derivatives 0 too")
         if self.strong is not None:
             parts[0] += f" by default; {_text(self.strong)} under strong zero"
         if self.note:
@@ -80,7 +84,7 @@ class Gradient:
         """Return what a peer gives, as users read it; empty where nothing is stated."""
         given = self.peers.get(name, "")
         given = given[1] if isinstance(given, tuple) and callable(given[0]) else given
-        return given if isinstance(given, str) else _text(given)
+        return given if isinstance(given, str) else _text(_tuple(given))
 
 
 def _text(gives: Any) -> str:
@@ -106,12 +110,13 @@ GRADIENTS: list[Gradient] = []
 FACTS: list[tuple[str, str, str, Callable[[], None]]] = []
 
 
+KEYWORDS = ("g", "second", "modes", "note", "kink")
+
+
 def row(section: str, case: str, function: Any, at: Any, gives: Any, **options: Any) -> None:
     """Add a row; `at` and `gives` are tuples of one entry for each input, or the one entry itself."""
     peers = {name: options.pop(name) for name in PEERS if name in options}
-    options = {
-        name: value if name in ("g", "second", "modes", "note") else _tuple(value) for name, value in options.items()
-    }
+    options = {name: value if name in KEYWORDS else _tuple(value) for name, value in options.items()}
     GRADIENTS.append(Gradient(section, case, function, _tuple(at), _tuple(gives), **options, peers=peers))
 
 
@@ -135,20 +140,24 @@ row(
     TIES, "`max` of [1, 3, 3], with or without axis", lambda np, x: np.max(x), [1, 3, 3], [0, 1 / 2, 1 / 2],
     also=(lambda np, x: np.max(x, axis=0), lambda np, x: np.amax(x, axis=-1, keepdims=True), lambda np, x: x.max()),
     torch=(lambda torch, x: torch.amax(x), SAME), jax=SAME, autograd=SAME, mygrad=[0, 1, 0],
+    kink=True,
 )  # fmt: skip
 row(
     TIES, "`max` along an axis", lambda np, x: np.max(x, axis=0), [1, 3, 3], [0, 1 / 2, 1 / 2],
     torch=(lambda torch, x: torch.max(x, dim=0).values, [0, 1, 0]), jax=SAME, autograd=SAME, mygrad=[0, 1, 0],
+    kink=True,
 )  # fmt: skip
 row(
     TIES, "`maximum(2, 2)`, `minimum(2, 2)`", lambda np, x, y: np.maximum(x, y), (2, 2), (1 / 2, 1 / 2),
     also=(lambda np, x, y: np.minimum(x, y),),
     torch=(lambda torch, x, y: torch.maximum(x, y), SAME), jax=SAME, autograd=SAME, mygrad=(0, 0),
+    kink=True,
 )  # fmt: skip
 row(
     TIES, "`fmax(2, 2)`, `fmin(2, 2)`", lambda np, x, y: np.fmax(x, y), (2, 2), (1 / 2, 1 / 2),
     also=(lambda np, x, y: np.fmin(x, y),),
     torch=(lambda torch, x, y: torch.fmax(x, y), (1, 0)), jax=(0, 1), autograd=SAME, mygrad="none",
+    kink=True,
 )  # fmt: skip
 row(
     TIES, "`maximum(nan, 2)`", lambda np, x, y: np.maximum(x, y), (NAN, 2), (1, 0),
@@ -164,22 +173,26 @@ row(
     TIES, "`tapegrad.relu(0)`", lambda np, x: tg.relu(x), 0, 0,
     torch=(lambda torch, x: torch.relu(x), SAME), jax=(lambda jax, x: jax.nn.relu(x), SAME),
     autograd=(lambda ag, x: ag.numpy.maximum(x, 0), 1 / 2), mygrad=(lambda mg, x: mg.nnet.relu(x), SAME),
+    kink=True,
 )  # fmt: skip
 row(
     TIES, "`abs(0)`", lambda np, x: np.abs(x), 0, 0, also=(lambda np, x: np.fabs(x), lambda np, x: abs(x)),
     torch=(lambda torch, x: torch.abs(x), SAME), jax=1, autograd=SAME, mygrad=SAME,
+    kink=True,
 )  # fmt: skip
 row(
     TIES, "`clip(x, low, high)` at the lower bound", lambda np, x, low, high: np.clip(x, low, high),
     (1, 1, 3), (1, 0, 0),
     torch=(lambda torch, x, low, high: torch.clip(x, low, high), SAME), jax=(1 / 2, 1 / 2, 0),
     autograd=(lambda ag, x, low, high: ag.numpy.clip(x, 1.0, 3.0), (0, 0, 0)),
+    kink=True,
 )  # fmt: skip
 row(
     TIES, "`clip(x, low, high)` at the upper bound", lambda np, x, low, high: np.clip(x, low, high),
     (3, 1, 3), (1, 0, 0),
     torch=(lambda torch, x, low, high: torch.clip(x, low, high), SAME), jax=(1 / 2, 0, 1 / 2),
     autograd=(lambda ag, x, low, high: ag.numpy.clip(x, 1.0, 3.0), (0, 0, 0)),
+    kink=True,
 )  # fmt: skip
 row(
     TIES, "`clip(x, low, high)` outside", lambda np, x, low, high: np.clip(x, low, high), (5, 1, 3), (0, 0, 1),
@@ -211,10 +224,12 @@ row(
 row(
     TIES, "`linalg.norm([3, -3], inf)`", lambda np, x: np.linalg.norm(x, math.inf), [3, -3], [1 / 2, -1 / 2],
     torch=(lambda torch, x: torch.linalg.norm(x, math.inf), SAME), jax=SAME, autograd=[NAN, NAN], mygrad=[1, 0],
+    kink=True,
 )  # fmt: skip
 row(
     TIES, "`linalg.norm([0, -3], 1)`", lambda np, x: np.linalg.norm(x, 1), [0, -3], [0, -1],
     torch=(lambda torch, x: torch.linalg.norm(x, 1), SAME), jax=[1, -1], autograd="none", mygrad=SAME,
+    kink=True,
 )  # fmt: skip
 
 # Zeros, infinities, edges of the domain
@@ -237,19 +252,23 @@ row(
     also=tuple(lambda np, x, p=p: np.linalg.norm(x, p) for p in (1, 2, 3, 1.5, math.inf, -math.inf)),
     second=np.zeros((2, 2)),
     torch=(lambda torch, x: torch.linalg.norm(x), SAME), jax=[NAN, NAN], autograd=[NAN, NAN], mygrad=[NAN, NAN],
+    kink=True,
 )  # fmt: skip
 row(
     ZEROS, "`hypot(0, 0)`", lambda np, x, y: np.hypot(x, y), (0, 0), (0, 0),
     torch=(lambda torch, x, y: torch.hypot(x, y), (NAN, NAN)), jax=(1 / 2, 1 / 2), autograd=(NAN, NAN),
+    kink=True,
 )  # fmt: skip
 row(
     ZEROS, "`arctan2(0, 0)`", lambda np, x, y: np.arctan2(x, y), (0, 0), (0, 0),
     torch=(lambda torch, x, y: torch.arctan2(x, y), SAME), jax=(NAN, NAN),
     autograd=(NAN, NAN), mygrad=(NAN, NAN),
+    kink=True,
 )  # fmt: skip
 row(
     ZEROS, "`std([1, 1])`", lambda np, x: np.std(x), [1, 1], [0, 0], second=np.zeros((2, 2)),
     torch=(lambda torch, x: torch.std(x, correction=0), SAME), jax=[NAN, NAN], autograd=[NAN, NAN], mygrad=[NAN, NAN],
+    kink=True,
 )  # fmt: skip
 row(
     ZEROS, "`prod([0, 2, 3])`", lambda np, x: np.prod(x), [0, 2, 3], [6, 0, 0],
@@ -357,8 +376,20 @@ row(
 row(
     ZEROS, "`where(x > 0, log(x), 0)` at 0", lambda np, x: np.where(x > 0, np.log(x), 0.0), 0, NAN, modes="reverse",
     torch=(lambda torch, x: torch.where(x > 0, torch.log(x), 0.0), SAME), jax=SAME, autograd=SAME, mygrad=SAME,
-    **({"strong": 0} if hasattr(tg, "strong_zero") else {}),
+    strong=0,
 )  # fmt: skip
+
+
+@fact(
+    ZEROS,
+    "`tapegrad.strong_zero()`, or `backward(strong_zero=True)`",
+    "a cotangent of exactly 0 stays 0 through an elementwise rule, even where the local derivative is infinite or nan",
+)
+def _strong_zero() -> None:
+    x = leaf([0.0, 2.0])
+    with np.errstate(all="ignore"):
+        np.sum(np.where(x > 0, np.sqrt(x) * np.log(x), 0.0)).backward(strong_zero=True)
+    np.testing.assert_allclose(x.grad.data, [0, (1 + math.log(2) / 2) / math.sqrt(2)])
 
 
 @fact(ZEROS, "`std` and `var` with `ddof=1` of one element", "nan, with NumPy's warning")
@@ -471,6 +502,7 @@ row(
 row(
     COMPLEX, "`abs(z)` at 0", lambda np, z: np.abs(z), 0j, 0,
     torch=(lambda torch, z: torch.abs(z), SAME), jax=SAME, autograd=SAME,
+    kink=True,
 )  # fmt: skip
 row(
     COMPLEX, "`real(x * (1+2j))` by a real x", lambda np, x: np.real(x * (1 + 2j)), 3, 1,
@@ -689,6 +721,20 @@ def _mixtures() -> None:
 
 @fact(
     LINALG,
+    "`pinv`, `lstsq`, `matrix_power` (negative too), `matrix_norm`, `cond`, `multi_dot`, `tensorsolve`, `tensorinv`",
+    "exact, in both modes and at second order",
+)
+def _all_of_linalg() -> None:
+    names = "pinv lstsq matrix_power matrix_norm cond multi_dot tensorsolve tensorinv"
+    found = {op.name: op for op in _sweep.ops()}
+    for name in names.split():
+        entry = _sweep.Entry(found[name], _sweep.cases_of(found[name])[0])
+        _sweep.first(entry)
+        _sweep.second(entry)
+
+
+@fact(
+    LINALG,
     "`inv` of a singular matrix, `cholesky` of an indefinite one",
     "NumPy's LinAlgError, and nothing is recorded",
 )
@@ -857,13 +903,20 @@ def test_second_derivatives(row, inner, outer):
     np.testing.assert_allclose(found, row.second, atol=1e-14)
 
 
-@pytest.mark.skipif(not hasattr(tg, "strong_zero"), reason="strong zero is not there yet")
 @pytest.mark.parametrize("row", [row for row in GRADIENTS if row.strong is not None], ids=str)
 def test_strong_zero(row):
     with tg.strong_zero(), np.errstate(all="ignore"):
         found = _backward(row.function, _leaves(row.at), row.g)
     for got, value in zip(found, _leaves(row.strong), strict=True):
         np.testing.assert_array_equal(got, value)
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("row", [row for row in GRADIENTS if row.kink], ids=str)
+def test_strict(row, mode):
+    for function in (row.function, *row.also):
+        with tg.strict(), pytest.raises(KinkError, match="has a kink here"):
+            MODES[mode](function, _leaves(row.at), row.g)
 
 
 @pytest.mark.parametrize("check", [entry[-1] for entry in FACTS], ids=[entry[1].replace("`", "") for entry in FACTS])
