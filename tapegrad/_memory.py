@@ -41,8 +41,9 @@ def memory_summary() -> str:
                 of_tensors[place][0] += 1
                 of_tensors[place][1] += size
     for record in objects:
-        if isinstance(record, Record) and not isinstance(record, Leaf) and getattr(record, "op", None) is not None:
-            name = record.op.name  # type: ignore[union-attr]  # just seen not to be None
+        # By its type: other libraries' proxies wake up when isinstance asks them for their class.
+        if issubclass(type(record), Record) and type(record) is not Leaf and getattr(record, "op", None) is not None:
+            name = record.op.name
             found = [each for saved in (record.for_x, record.for_y) for each in _own(saved, owners)]
             places = {place for _, place in found} or {""}
             for place in places:
