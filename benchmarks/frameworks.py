@@ -168,9 +168,6 @@ class Tapegrad(Eager):
         self.tapegrad, self.no_grad = tapegrad, tapegrad.no_grad
         self.library = _library(device)
 
-        def attention(q: Any, k: Any, v: Any) -> Any:
-            return tapegrad.softmax(q @ np.swapaxes(k, -1, -2) / math.sqrt(q.shape[-1])) @ v
-
         self.namespace = _namespace(
             np,
             dot=np.dot,
@@ -179,8 +176,8 @@ class Tapegrad(Eager):
             gelu=lambda x: tapegrad.gelu(x, approximate="tanh"),
             cross_entropy=tapegrad.cross_entropy,
             layer_norm=tapegrad.layer_norm,
-            linear=lambda x, w, b: x @ w + b,
-            attention=attention,
+            linear=tapegrad.linear,
+            attention=tapegrad.scaled_dot_product_attention,
         )
 
     def tensor(self, array: np.ndarray) -> Any:

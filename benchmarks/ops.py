@@ -56,7 +56,7 @@ LARGE: dict[str, list[Case]] = {
     **_by_name("sum mean max min prod var std ptp nansum nanprod nanmean nanmax nanmin nanvar nanstd", _AXES),
     **_by_name("cumsum cumprod nancumsum nancumprod softmax log_softmax logsumexp", _AXES),
     **_by_name("cumulative_sum cumulative_prod sort", _AXES[1:]),
-    **{name: _AXES[1:] for name in ("running maximum", "running minimum")},
+    **dict.fromkeys(("running maximum", "running minimum"), _AXES[1:]),
     **_by_name("median nanmedian", [_AXES[0], _AXES[2]]),
     **_by_name("inv det slogdet cholesky eigh eig eigvalsh eigvals cond", [case((200, 200))]),
     **{

@@ -104,6 +104,12 @@ def conj(x: Any) -> Any:
     return np.conj(x) if x.dtype.kind == "c" else x
 
 
+@functools.lru_cache(16)
+def largest_number(dtype: Any) -> float:
+    """Return the largest finite number of a floating point or complex dtype."""
+    return float(np.finfo(dtype).max)
+
+
 # Words for composites
 
 

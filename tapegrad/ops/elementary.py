@@ -6,8 +6,10 @@ import numpy as np
 
 from .._array import accumulation_dtype
 from .._op import binary, elementwise, unary
+from .._tensor import detached
+from ._algebra import largest_number
 from ._domains import anything, away_from, case, interval, positive, real
-from .arithmetic import WITH_NUMBERS, over
+from .arithmetic import WITH_NUMBERS
 
 _LN2, _LN10 = math.log(2), math.log(10)
 _inside = interval(-0.9, 0.9).and_complex()
@@ -55,9 +57,16 @@ def _arctan(g, x):
 
 
 def _arctan2(g, x, y):
-    """Return g x / (x^2 + y^2), and 0 at the origin."""
-    r = np.hypot(x, y)
-    return g * over(over(x, r), r)
+    """Return g x / (x^2 + y^2), and 0 with zero derivatives of every order at the origin.
+
+    Both are divided by the larger one first, so that squares neither overflow nor vanish. What they are divided by
+    cancels, so it counts as a constant; infinite, it makes both 0.
+    """
+    s = np.maximum(abs(detached(x)), abs(detached(y)))
+    origin = s == 0
+    s = np.where(origin, np.inf, np.minimum(s, largest_number(s.dtype)))
+    x, y = x / s, y / s
+    return g * (x / s / (x * x + (y * y + origin)))
 
 
 unary(np.arcsin, lambda g, x: g / _cos_of_arcsin(x), on=_inside)
@@ -84,8 +93,12 @@ unary(np.tanh, lambda g, out: g * (1 - out * out), on=_moderate)
 
 
 def _cosh_of_arcsinh(x):
-    """Return sqrt(1 + x^2), which does not overflow where x^2 would."""
-    return np.cosh(np.arcsinh(x)) if x.dtype.kind == "c" else np.hypot(x, 1)
+    """Return sqrt(1 + x^2), which does not overflow where x^2 would: as np.hypot(x, 1), at a sixth of its price."""
+    if x.dtype.kind == "c":
+        return np.cosh(np.arcsinh(x))
+    s = np.minimum(np.maximum(abs(detached(x)), 1), largest_number(x.dtype))
+    x, one = x / s, 1 / s
+    return s * np.sqrt(x * x + one * one)
 
 
 def _sinh_of_arccosh(x):

@@ -23,8 +23,9 @@ from .._tape import MODE
 from .._tensor import Tensor, detached, wrap
 from ..errors import ShapeError
 from ..typing import Array, Axis
-from ._algebra import constant, count, kept_shape, operand, spread
+from ._algebra import constant, count, kept_shape, largest_number, operand, spread
 from ._domains import away_from, case, integers, interval, real
+from .arithmetic import only
 
 __all__ = [
     "binary_cross_entropy_with_logits",
@@ -98,7 +99,7 @@ def relu(x: Any) -> Any:
     return np.maximum(x, 0)
 
 
-relu = unary(relu, lambda g, out: g * (out > 0), kink=lambda x: x == 0, on=away_from(0.0))
+relu = unary(relu, lambda g, out: only(g, out > 0), kink=lambda x: x == 0, on=away_from(0.0))
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
@@ -422,14 +423,9 @@ def _largest(x: Array, axis: Axis) -> Array:
     return np.max(x, axis=axis, keepdims=True)
 
 
-@functools.lru_cache(16)
-def _bound(dtype: Any) -> float:
-    return float(np.finfo(dtype).max)
-
-
 def _finite(largest: Array) -> Array:
     """Return the largest entries with the most extreme finite numbers in place of infinities."""
-    bound = _bound(largest.dtype)
+    bound = largest_number(largest.dtype)
     return np.minimum(np.maximum(largest, -bound), bound)
 
 
