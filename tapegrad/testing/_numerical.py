@@ -28,8 +28,14 @@ Values = Sequence[Any]
 
 _STEPS = (2.0**-8, 2.0**-11, 2.0**-5, 2.0**-14, 2.0**-20, 2.0**-30)
 _GOOD = 1e-9
+_FAIR = 1e-6
 _UNIT = float(np.finfo(np.float64).eps)
 _TINY = 1e-100
+# The sixth divided difference over 0, and over plus and minus 4, 2 and 1 quarters of the step, scaled so that it shows
+# the size of independent errors of the values: of a smooth function nothing else is left in it.
+_WEIGHTS = np.array([-1 / 64, 1 / 5760, -1 / 288, 1 / 90]) / np.sqrt(
+    1 / 64**2 + 2 * (1 / 5760**2 + 1 / 288**2 + 1 / 90**2)
+)
 
 
 @dataclass(frozen=True)
@@ -59,25 +65,17 @@ def derivative(function: Callable[..., Values], xs: Values, ts: Values) -> list[
     True
     """
     best: list[Estimate] = []
-    failure: Exception | None = None
     with np.errstate(all="ignore"):
         center = [to_host(y) for y in function(*xs)]
         unit = _unit_step(xs, ts)
         for step in _STEPS:
-            try:
-                found = _extrapolated(function, xs, ts, center, step * unit)
-            except Exception as error:
-                # A step has left the domain (a matrix that is singular there, say); smaller ones may not.
-                failure = error
-                continue
+            found = _extrapolated(function, xs, ts, center, step * unit)
             first = not best
             best = found if first else [_better(known, other) for known, other in zip(best, found, strict=True)]
             if all(_is_good(estimate) for estimate in best):
                 break
             if first:
                 best = _continued(function, xs, ts, center, best)
-    if failure is not None and not best:
-        raise failure
     return best
 
 
@@ -86,8 +84,8 @@ def _continued(
 ) -> list[Estimate]:
     """Return estimates made better by a complex step, entry by entry, where the function allows it.
 
-    It allows it if it takes complex numbers, keeps its value, and the step agrees with the differences within their
-    error. Of what is too small to be seen by them (a part that has no continuation, say) a thousandth remains.
+    It allows it if it takes complex numbers, keeps its value, and the step agrees with differences that know what they
+    say. Of what is too small to be seen by them (a part that has no continuation, say) a tenth remains.
     """
     if any(to_host(x).dtype.kind == "c" for x in xs) or any(y.dtype.kind == "c" for y in center):
         return known
@@ -106,7 +104,8 @@ def _continued(
         value = y.imag / _TINY
         rounding = 64 * _UNIT * (_largest(value) + np.abs(value) * reach)
         agrees = (np.abs(value - estimate.value) <= estimate.error) & (np.abs(y.real - c) <= 64 * _UNIT * np.abs(c))
-        error = np.where(agrees & np.isfinite(estimate.error), rounding + estimate.error * 1e-3, np.inf)
+        fair = estimate.error <= _FAIR * max(1.0, _largest(value))
+        error = np.where(agrees & fair, rounding + estimate.error / 10, np.inf)
         made.append(_better(estimate, Estimate(value, error)))
     return made
 
@@ -130,21 +129,24 @@ def _better(known: Estimate, other: Estimate) -> Estimate:
 def _extrapolated(
     function: Callable[..., Values], xs: Values, ts: Values, center: Values, step: float
 ) -> list[Estimate]:
-    slopes, bends, sizes = [], [], []
-    for h in (step, step / 2, step / 4):
+    slopes, bends, sizes, rough = [], [], [], [_WEIGHTS[0] * c for c in center]
+    for h, weight in zip((step, step / 2, step / 4), _WEIGHTS[1:], strict=True):
         above = [to_host(y) for y in function(*(x + h * t for x, t in zip(xs, ts, strict=True)))]
         below = [to_host(y) for y in function(*(x - h * t for x, t in zip(xs, ts, strict=True)))]
+        rough = [r + weight * (a + b) for r, a, b in zip(rough, above, below, strict=True)]
         slopes.append([(a - b) / (2 * h) for a, b in zip(above, below, strict=True)])
         sizes.append([max(_largest(a), _largest(b)) for a, b in zip(above, below, strict=True)])
         bends.append([np.abs((a - c) - (c - b)) / h for a, b, c in zip(above, below, center, strict=True)])
     reach = max((_largest(x) for x in xs), default=0.0)
     estimates = []
-    for size, coarse, middle, fine, wide, _, narrow in zip(sizes[0], *slopes, *bends, strict=True):
+    for size, coarse, middle, fine, wide, _, narrow, r in zip(sizes[0], *slopes, *bends, rough, strict=True):
         first = middle + (middle - coarse) / 3
         second = fine + (fine - middle) / 3
         value = second + (second - first) / 15
-        # Values are rounded, and so are the points they are taken at; the smallest step suffers most.
-        rounding = 8 * _UNIT / (step / 4) * (size + reach * _largest(value))
+        # Values are rounded, and so are the points they are taken at; the smallest step suffers most. Values may be
+        # rougher than their rounding: an entry as rough as half of all entries are is so by nature, not by a kink.
+        roughness = np.maximum(_UNIT * size, np.maximum(np.abs(r), _lower_half(r)))
+        rounding = 8 / (step / 4) * (roughness + _UNIT * reach * _largest(value))
         error = np.abs(second - first) + rounding
         # Of smooth functions the differences settle, four times closer at every halving. At a jump they do not.
         settled = np.abs(fine - middle) <= np.abs(middle - coarse) / 2 + rounding
@@ -154,6 +156,12 @@ def _extrapolated(
         known = np.isfinite(error)
         estimates.append(Estimate(np.where(known, value, 0.0), np.where(known, error, np.inf)))
     return estimates
+
+
+def _lower_half(values: Any) -> float:
+    """Return the median of the sizes of the finite entries, the lower one of two."""
+    sizes = np.sort(np.abs(values[np.isfinite(values)]), axis=None)
+    return float(sizes[(sizes.size - 1) // 2]) if sizes.size else 0.0
 
 
 def _largest(values: Any) -> float:
