@@ -484,7 +484,7 @@ def sorted_add(target: Array, index: Any, values: Array) -> None:
     first = entries[0]
     if len(entries) == 1 and is_array(first) and first.dtype.kind in "iu" and target.ndim:
         rows, shape = target.shape[0], (first.size, math.prod(target.shape[1:]))
-        numbers = first % rows
+        numbers = library(target).asarray(first % rows)
         values = np.broadcast_to(values, (*first.shape, *target.shape[1:]))
     else:
         rows, shape = target.size, (-1, 1)
