@@ -794,17 +794,22 @@ def gradients(
     >>> tg.gradients(y * y, [x, y])
     (tensor(108.), tensor(18.))
     """
-    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
-    ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
-    given = (
-        [None] * len(outs) if cotangents is None else [cotangents] if isinstance(outputs, Tensor) else list(cotangents)
-    )
-    if len(given) != len(outs):
-        raise ShapeError(f"got {len(given)} cotangents, expected {len(outs)}: one for every output")
+    outs = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+    ins = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    given = [None] * len(outs) if cotangents is None else [cotangents] if isinstance(outputs, Tensor) else cotangents
+    if not isinstance(given, (list, tuple)) or len(given) != len(outs):
+        raise ShapeError(f"got {described(given)} for cotangents, expected one for each of the {len(outs)} outputs")
     for what, tensors in (("output", outs), ("input", ins)):
         for i, tensor in enumerate(tensors):
+            if not isinstance(tensor, Tensor):
+                raise DtypeError(f"got {type(tensor).__name__} for {what} {i}, expected a tensor")
             if not tensor.requires_grad:
                 raise HistoryError(f"got {what} {i} without history; make leaves with requires_grad=True")
+    for i, (out, g) in enumerate(zip(outs, given, strict=True)):
+        if g is None and out.size != 1:
+            raise ShapeError(
+                f"got shape {out.shape} for output {i}, expected a single number; give its cotangent: cotangents=[...]"
+            )
     seeds = [(out._record, seed_for(out, g)) for out, g in zip(outs, given, strict=True)]
     wanted = [x._record for x in ins]
     retain = create_graph if retain_graph is None else retain_graph

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -37,27 +38,45 @@ def register_container(kind: type, flatten: Flatten, rebuild: Rebuild) -> None:
     tensor(3.)
     """
     _REGISTERED[kind] = (flatten, rebuild)
+    _sort.cache_clear()
+
+
+@functools.lru_cache(1024)
+def _sort(kind: type) -> str:
+    """Return what sort of container a class is: this is asked for every entry, and looking is slow."""
+    if kind in _REGISTERED:
+        return "registered"
+    if issubclass(kind, dict):
+        return "dict"
+    if issubclass(kind, tuple) and hasattr(kind, "_fields"):
+        return "namedtuple"
+    if issubclass(kind, (list, tuple)):
+        return "sequence"
+    if kind is type(None):
+        return "none"
+    return "dataclass" if dataclasses.is_dataclass(kind) else "leaf"
 
 
 def _open(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]] | None:
     """Return the entries of a container and what makes a container of the same kind from others; None for a leaf."""
     kind = type(tree)
-    if kind in _REGISTERED:
+    sort = _sort(kind)
+    if sort == "leaf":
+        return None
+    if sort == "sequence":
+        return list(tree), kind
+    if sort == "dict":
+        return list(tree.values()), lambda entries: _dict_like(tree, entries)
+    if sort == "namedtuple":
+        return list(tree), lambda entries: kind(*entries)
+    if sort == "registered":
         flatten, rebuild = _REGISTERED[kind]
         return list(flatten(tree)), lambda entries: rebuild(tree, entries)
-    if isinstance(tree, dict):
-        return list(tree.values()), lambda entries: _dict_like(tree, entries)
-    if isinstance(tree, tuple) and hasattr(tree, "_fields"):
-        return list(tree), lambda entries: kind(*entries)
-    if isinstance(tree, (list, tuple)):
-        return list(tree), lambda entries: kind(entries)
-    if tree is None:
+    if sort == "none":
         return [], lambda entries: None
-    if dataclasses.is_dataclass(tree) and not isinstance(tree, type):
-        names = [field.name for field in dataclasses.fields(tree) if field.init]
-        values = [getattr(tree, name) for name in names]
-        return values, lambda entries: dataclasses.replace(tree, **dict(zip(names, entries, strict=True)))
-    return None
+    names = [field.name for field in dataclasses.fields(tree) if field.init]
+    values = [getattr(tree, name) for name in names]
+    return values, lambda entries: dataclasses.replace(tree, **dict(zip(names, entries, strict=True)))
 
 
 def _dict_like(tree: Any, entries: Sequence[Any]) -> Any:
@@ -70,15 +89,14 @@ def _dict_like(tree: Any, entries: Sequence[Any]) -> Any:
 
 def _labels(tree: Any, count: int) -> list[str]:
     """Return how each of the `count` entries of a container is reached from it, as it would be written in Python."""
-    if type(tree) in _REGISTERED:
-        return [f".entry{i}" for i in range(count)]
-    if isinstance(tree, dict):
+    sort = _sort(type(tree))
+    if sort == "dict":
         return [f"[{key!r}]" for key in tree]
-    if hasattr(tree, "_fields"):
+    if sort == "namedtuple":
         return [f".{name}" for name in tree._fields]
-    if dataclasses.is_dataclass(tree):
+    if sort == "dataclass":
         return [f".{field.name}" for field in dataclasses.fields(tree) if field.init]
-    return [f"[{i}]" for i in range(count)]
+    return [f".entry{i}" if sort == "registered" else f"[{i}]" for i in range(count)]
 
 
 def named_leaves(tree: Any, name: str) -> list[tuple[str, Any]]:
@@ -142,7 +160,7 @@ def described(tree: Any) -> str:
 
 def is_leaf(tree: Any) -> bool:
     """Return whether `tree` is no container."""
-    return _open(tree) is None
+    return _sort(type(tree)) == "leaf"
 
 
 def leaves(tree: Any) -> list[Any]:

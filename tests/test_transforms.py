@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 import tapegrad as tg
 from tapegrad.errors import DtypeError, HistoryError, ShapeError
+from tapegrad.testing import strict
 
 Point = namedtuple("Point", "x y")
 
@@ -674,3 +675,40 @@ def pulled(f, cotangent):
 def test_sentences(run, error, words):
     with pytest.raises(error, match=words):
         run()
+
+
+def test_sentences_of_gradients():
+    x = tg.tensor(V, requires_grad=True)
+    y = x * x
+    for run, error, words in [
+        (lambda: tg.gradients(y, x), ShapeError, r"got shape \(3,\) for output 0, expected a single number; give"),
+        (lambda: tg.gradients(3.0, x), DtypeError, "got float for output 0, expected a tensor"),
+        (lambda: tg.gradients(y, [x, V]), DtypeError, "got ndarray for input 1, expected a tensor"),
+        (lambda: tg.gradients([y, y], x, [V]), ShapeError, "got a list of 1 entry for cotangents.*each of the 2"),
+        (lambda: tg.gradients([y, y], x, V), ShapeError, r"got one ndarray of shape \(3,\) for cotangents"),
+        (lambda: tg.gradients(y, x, V[:2]), ShapeError, r"got a cotangent of shape \(2,\), expected \(3,\)"),
+    ]:
+        with pytest.raises(error, match=words):
+            run()
+
+
+@pytest.mark.parametrize(
+    "made",
+    [
+        tg.jacobian(vector),
+        tg.jacobian(vector, mode="forward"),
+        tg.jacobian(lambda x: np.exp(1j * x), mode="reverse"),
+        tg.hessian(scalar),
+        tg.elementwise_grad(np.tanh),
+        lambda x: tg.hvp(scalar, (x,), (x,))[0],
+        lambda x: tg.linearize(vector, x)[1](x),
+        tg.grad(tg.checkpoint(scalar)),
+        lambda x: tg.hvp(tg.checkpoint(scalar), (x,), (x,))[0],
+    ],
+)
+def test_on_a_device(made, monkeypatch):
+    monkeypatch.setitem(globals(), "MATRIX", strict.asarray(MATRIX))
+    there = made(strict.asarray(V))
+    monkeypatch.undo()
+    assert there.device == "cuda:0"
+    assert np.allclose(there.numpy(), made(V).data, rtol=1e-12)

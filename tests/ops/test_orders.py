@@ -16,6 +16,8 @@ import pytest
 
 import tapegrad as tg
 from tapegrad._array import to_host
+from tapegrad._tape import differentiable
+from tapegrad._tree import leaves
 from tapegrad.testing import _sweep
 from tapegrad.testing._laws import compare
 from tapegrad.testing._numerical import derivative
@@ -44,21 +46,12 @@ def paired(gs, ts):
 
 
 def weighted(call, gs):
-    """Return the function of one number: results paired with `gs`, without entries that are not finite."""
+    """Return the function of one number: results paired with `gs`, without entries whose cotangent is zero."""
     masks = [np.asarray(g != 0) for g in gs]
-
-    def h(*xs):
-        ys = call(*xs)
-        if not all(mask.all() for mask in masks):
-            ys, used = (
-                [y[mask] for y, mask in zip(ys, masks, strict=True)],
-                [g[mask] for g, mask in zip(gs, masks, strict=True)],
-            )
-        else:
-            used = gs
-        return paired(ys, used)
-
-    return h
+    if all(mask.all() for mask in masks):
+        return lambda *xs: paired(call(*xs), gs)
+    picked = [g[mask] for g, mask in zip(gs, masks, strict=True)]
+    return lambda *xs: paired([y[mask] for y, mask in zip(call(*xs), masks, strict=True)], picked)
 
 
 def third_derivatives(entry, dtypes):
@@ -109,3 +102,71 @@ def test_third_derivatives(entry):
     for dtypes in "dD":
         if dtypes == "d" or _sweep.accepts(entry, dtypes):
             quietly(third_derivatives, entry, dtypes)
+
+
+# Beside JAX
+
+SPACES = {"numpy": "numpy", "numpy.linalg": "numpy.linalg", "numpy.fft": "numpy.fft", "tapegrad.ops.neural": "nn"}
+
+
+def largest_entries():
+    """Return for every op the case with the largest inputs."""
+    by_op = {}
+    for entry in ENTRIES:
+        by_op.setdefault(entry.op.name, []).append(entry)
+    return [max(found, key=lambda entry: sum(a.size for a in entry.sample().arrays)) for found in by_op.values()]
+
+
+def jax_function(jax, op):
+    """Return JAX's function of the same name in the same space of names, or skip the test."""
+    module = "numpy" if isinstance(op.function, np.ufunc) else (getattr(op.function, "__module__", None) or "")
+    found = jax
+    for name in (*SPACES.get(module, "absent").split("."), op.function.__name__):
+        found = getattr(found, name, None)
+    if found is None:
+        pytest.skip("JAX has no function of this name")
+    return found
+
+
+@pytest.mark.deep
+@pytest.mark.peers
+@pytest.mark.filterwarnings("ignore")  # what JAX warns about is its own
+@pytest.mark.parametrize("entry", largest_entries(), ids=str)
+def test_third_derivatives_beside_jax(entry):
+    jax = pytest.importorskip("jax")
+    jax.config.update("jax_enable_x64", True)
+    function = jax_function(jax, entry.op)
+    sample = entry.sample()
+    point = sample.subject()
+    if not point.xs or not point.outputs or sample.hermitian:
+        pytest.skip("no derivatives, or by triangles of matrices, where conventions differ")
+    gs = point.cotangents()
+    directions = [point.like(point.xs) for _ in range(3)]
+
+    def call(*xs):
+        ys = leaves(sample.call(*xs, function=function))
+        return [y for y in ys if hasattr(y, "dtype") and differentiable(y.dtype)]
+
+    try:
+        values = call(*map(jax.numpy.asarray, point.xs))
+
+        def theirs(*xs):
+            pairs = zip(call(*xs), gs, strict=True)
+            return sum(jax.numpy.sum(jax.numpy.real(jax.numpy.conj(g) * y)) for y, g in pairs)
+
+        for ts in directions:
+            theirs = functools.partial(
+                lambda f, ts, *xs: jax.jvp(f, xs, ts)[1], theirs, tuple(map(jax.numpy.asarray, ts))
+            )
+        expected = np.asarray(theirs(*map(jax.numpy.asarray, point.xs)))
+    except (TypeError, ValueError, NotImplementedError, AttributeError, IndexError) as error:
+        pytest.skip(f"JAX refuses: {str(error).splitlines()[0]}")
+    if [y.shape for y in values] != [y.shape for y in point.outputs] or not all(
+        np.allclose(y, z, equal_nan=True) for y, z in zip(values, point.outputs, strict=True)
+    ):
+        pytest.skip("JAX gives other values")
+    h = weighted(point.call, gs)
+    for ts in directions:
+        h = along(h, "f", ts)
+    scale = float(sum(np.sum(np.abs(g)) for g in gs))
+    compare(f"the third derivative of {entry} beside JAX", np.asarray(h(*point.xs).data), expected, 0.0, scale)
