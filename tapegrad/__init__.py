@@ -65,6 +65,7 @@ from .ops.creation import (
     zeros,
     zeros_like,
 )
+from .ops.layers import linear, scaled_dot_product_attention
 from .ops.neural import (
     binary_cross_entropy_with_logits,
     cross_entropy,
@@ -125,6 +126,7 @@ __all__ = [
     "layer_norm",
     "leaky_relu",
     "linalg",
+    "linear",
     "linearize",
     "linspace",
     "log_softmax",
@@ -137,6 +139,7 @@ __all__ = [
     "random",
     "register_container",
     "relu",
+    "scaled_dot_product_attention",
     "set_grad_enabled",
     "sigmoid",
     "silu",

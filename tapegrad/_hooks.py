@@ -35,6 +35,7 @@ class HookedOp(Op):
         if not isinstance(record.op, cls):
             op: Any = copy.copy(record.op)
             op.__class__ = cls
+            assert record.space is not None  # an op with several results is met through those
             op.hooks, (op.shape, op.dtype) = [], record.space
             if not op.many:
                 count = len(op.rules)

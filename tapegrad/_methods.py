@@ -75,11 +75,14 @@ def _reflected(run: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
 
 
 def _in_place(run: Callable[[Any, Any], Any], ufunc: Any) -> Callable[[Any, Any], Any]:
+    mode_of = MODE.get
+
     def method(self: Tensor, other: Any) -> Any:
         # Updates of parameters: nothing is recorded, and nothing needs to be converted or allocated.
-        if MODE.get() is OFF and type(other) is Tensor and (self._record is None or type(self._record) is Leaf):
-            b = other._array
-            if type(b) is np.ndarray and b.dtype is self._array.dtype and b.dtype.kind == "f" and b.shape == self.shape:
+        if mode_of() is OFF and type(other) is Tensor and (self._record is None or type(self._record) is Leaf):
+            a, b = self._array, other._array
+            if type(b) is np.ndarray and b.dtype is a.dtype and b.dtype.char in "fd" and b.shape == a.shape:
+                del a
                 array = writable(self)
                 self._array = ufunc(array, b, array)
                 return self
@@ -250,7 +253,8 @@ def attach() -> None:
     for name, function in _BINARY.items():
         run = _with_operator(function, name)
         methods[f"__{name}__"] = run
-        methods[f"__r{name}__"] = _reflected(run)
+        # Sums and products are the same either way.
+        methods[f"__r{name}__"] = run if name in ("add", "mul") else _reflected(run)
         if name != "divmod":
             methods[f"__i{name}__"] = _in_place(run, function)
     for name, function in _UNARY.items():

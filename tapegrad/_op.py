@@ -237,19 +237,13 @@ class Op:
         """Return the inputs of a record of many: their records, their rules with the number of residuals, and these."""
         return zip(record.x or (), self.rules, record.for_x or (), strict=False)
 
-    def with_rules(self, parents: list[Record | None]) -> list[Record | None]:
-        """Return the inputs' records, None for those that have no rule."""
-        if None not in self.formulas:
-            return parents
-        return [p if formula is not None else None for p, formula in zip(parents, self.each_formula, strict=False)]
-
-    def fill(
-        self, record: Record, parents: Sequence[Record | None], arrays: Sequence[Any], out: Any, call: Any
-    ) -> None:
+    def fill(self, record: Record, parents: Sequence[Any], arrays: Sequence[Any], out: Any, call: Any) -> None:
         """Make `record` the record of this op's result `out` on `arrays`."""
         outs = out if len(self.outputs) > 1 else (out,)
         record.op = self
         record.space = self.space(out) if len(outs) == 1 else None
+        if not self.variadic:
+            parents = [None if f is None else p for f, p in zip(self.formulas, parents, strict=True)]
         args, kwargs = call
         collectors = itertools.repeat(self.collectors[0]) if self.variadic else self.collectors
         kept = [
@@ -281,7 +275,10 @@ class Op:
         seconds = perf_counter() - started
         several = len(self.outputs) > 1
         outs = out if several else (out,)
-        parents = self.with_rules([x._record if isinstance(x, Tensor) else None for x in inputs])
+        parents = [
+            x._record if formula is not None and isinstance(x, Tensor) else None
+            for x, formula in zip(inputs, self.each_formula, strict=False)
+        ]
         active = [level for level in levels if any(level.tangent(p) is not None for p in parents)]
         reverse = recording and any(p is not None and p.position > FORWARD_ONLY for p in parents)
         record: Record | None = None
@@ -530,10 +527,14 @@ def _binary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
     def record(x: Any, y: Any) -> Any:
         if type(x) is Tensor:
             a, p = x._array, x._record
+        elif type(x) is float:
+            a, p = x, None
         else:
             a, p = (x._array, x._record) if isinstance(x, Tensor) else (_operand(x), None)
         if type(y) is Tensor:
             b, q = y._array, y._record
+        elif type(y) is float:
+            b, q = y, None
         else:
             b, q = (y._array, y._record) if isinstance(y, Tensor) else (_operand(y), None)
         if a is NotImplemented or b is NotImplemented:
@@ -549,10 +550,11 @@ def _binary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
             out = function(a, b)
         except MENDED as error:
             raise explained(error, op.name, (a, b)) from None
-        if mode is OFF or (p is None and q is None):
-            return wrap(out) if isinstance(x, Tensor) or isinstance(y, Tensor) else out
         result = _new(Tensor)
         result._array = out
+        if mode is OFF or (p is None and q is None):
+            result._record = None
+            return result if isinstance(x, Tensor) or isinstance(y, Tensor) else out
         result._record = made = Record()
         made.op = op
         made.x = p
@@ -634,7 +636,6 @@ def _any(op: Op) -> Callable[..., Any]:
     count = len(op.inputs)
     leading = op.leading
     several = len(op.outputs) > 1
-    mode_of = MODE.get
 
     def record(*args: Any, **kwargs: Any) -> Any:
         inputs: Sequence[Any]
@@ -646,37 +647,26 @@ def _any(op: Op) -> Callable[..., Any]:
             if len(args) < count:
                 args, kwargs = _positional(op, args, kwargs)
             inputs, rest = args[:count], args[count:]
-        arrays: list[Any] = []
-        parents: list[Record | None] = []
-        tensors = False
-        for x in inputs:
-            if isinstance(x, Tensor):
-                tensors = True
-                arrays.append(x._array)
-                parents.append(x._record)
-            else:
-                arrays.append(_constant(x))
-                parents.append(None)
-        if rest or kwargs:
-            rest = _settings(op, rest, kwargs)
+        tensors = [isinstance(x, Tensor) for x in inputs]
+        parents = [x._record if tensor else None for x, tensor in zip(inputs, tensors, strict=True)]
+        arrays = [x._array if tensor else _constant(x) for x, tensor in zip(inputs, tensors, strict=True)]
+        rest = _settings(op, rest, kwargs)
         operands = [arrays] if op.variadic and not leading else arrays
         given = (*rest, *operands) if leading else (*operands, *rest)
-        parents = op.with_rules(parents)
-        tracked = parents.count(None) < len(parents)
-        mode = mode_of()
+        tracked = any(p is not None and f is not None for p, f in zip(parents, op.each_formula, strict=False))
+        mode = MODE.get()
         try:
-            if mode is OFF or not tensors or (mode is None and not (tracked and several)):
+            if mode is OFF or not any(tensors) or (mode is None and not (tracked and several)):
                 out = function(*given, **kwargs)
             else:
                 return op.play(mode, inputs, arrays, functools.partial(function, *given, **kwargs), (rest, kwargs))
         except MENDED as error:
             raise explained(error, op.name, arrays) from None
-        if not tensors:
+        if not any(tensors):
             return out
         if not tracked or mode is OFF:
             return wrapped(out)
-        if rest or kwargs:
-            op.check_settings(rest, kwargs)
+        op.check_settings(rest, kwargs)
         if not op.broadcasts:
             arrays = [as_array(a) if type(a) in _NUMBERS else a for a in arrays]
         made = Record()

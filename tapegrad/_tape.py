@@ -176,6 +176,9 @@ class ModeContext:
     def _switch(self) -> None:
         mode = MODE.get()
         self._before.append(mode)
+        if mode is None and self._levels is None and not self._watchers:
+            MODE.set(OFF if self._recording is False else None)
+            return
         recording, levels, watchers = mode or Mode()
         mode = Mode(
             recording if self._recording is None else self._recording,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ LATE: list[Callable[[], None]] = []
 
 _new = object.__new__
 _commit_lock = threading.Lock()
+_NOTHING = contextlib.nullcontext()
 
 
 class Tensor(NdarrayMethods):
@@ -117,7 +119,10 @@ class Tensor(NdarrayMethods):
 
         Leaves have one, and results of operations after `retain_grad()`.
         """
-        holder = grad_holder(self._record)
+        record = self._record
+        if type(record) is Leaf:
+            return record.grad
+        holder = grad_holder(record)
         return None if holder is None else holder.grad
 
     @grad.setter
@@ -184,12 +189,8 @@ class Tensor(NdarrayMethods):
                 "make the leaves with tapegrad.tensor(..., requires_grad=True)"
             )
         seed = seed_for(self, gradient)
-        again = retain_graph or create_graph
-        if strong_zero:
-            with ModeContext(watchers=(_STRONG_ZERO,)):
-                arrived = run_replay([(self._record, seed)], None, again, create_graph)
-        else:
-            arrived = run_replay([(self._record, seed)], None, again, create_graph)
+        with ModeContext(watchers=(_STRONG_ZERO,)) if strong_zero else _NOTHING:
+            arrived = run_replay([(self._record, seed)], None, retain_graph or create_graph, create_graph)
         commit(arrived, protected=seed)
 
     def detach(self) -> Tensor:
@@ -401,9 +402,9 @@ def run_replay(
         with ModeContext(recording=create):
             tensors = [(record, g if isinstance(g, Tensor) else wrap(g)) for record, g in seeds]
             arrived = replay(tensors, wanted, retain, create=True)
-    for record in arrived:
-        if type(record) is Leaf and record.hooks:
-            arrived[record] = hooked(record.hooks, arrived[record], record.shape, record.dtype)
+    for record, g in arrived.items():
+        if isinstance(record, Leaf) and record.hooks:
+            arrived[record] = hooked(record.hooks, g, record.shape, record.dtype)
     return arrived
 
 

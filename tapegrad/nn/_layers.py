@@ -13,6 +13,7 @@ from .._array import as_array, device_of
 from .._tensor import Tensor, detached
 from ..errors import ShapeError
 from ..ops.creation import tensor
+from ..ops.layers import linear
 from ..typing import DtypeLike
 from ._module import Module
 
@@ -96,12 +97,11 @@ class Linear(Module):
     def forward(self, x: Any) -> Any:
         """Return `x @ weight + bias`."""
         try:
-            y = x @ self.weight
-        except ValueError as error:
+            return linear(x, self.weight, self.bias)
+        except ShapeError as error:
             raise ShapeError(
-                f"got an input of shape {x.shape}, expected a last axis of {self.in_features} in {self}"
+                f"got an input of shape {np.shape(x)}, expected a last axis of {self.in_features} in {self}"
             ) from error
-        return y if self.bias is None else y + self.bias
 
     def extra_repr(self) -> str:
         """Return the sizes, and whether there is no bias."""
