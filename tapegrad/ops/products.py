@@ -553,6 +553,8 @@ multilinear(
 
 def _multi_dot(arrays: Any) -> Any:
     arrays = [operand(a) for a in arrays]
+    if len(arrays) == 2:
+        return np.dot(*arrays)  # of any axes, as NumPy has it
     if len(arrays) < 2 or any(a.ndim != 2 for a in arrays[1:-1]) or any(a.ndim not in (1, 2) for a in arrays):
         return np.linalg.multi_dot([detached(a) for a in arrays])  # NumPy's own complaint
     # A vector at the left is a row, one at the right a column.
@@ -592,5 +594,8 @@ composite(
         case([(3,), (3, 4)]),
         case([(5, 2), (2, 6), (6, 3), (3,)]),
         case([(2, 0), (0, 4), (4, 2)]),
+        case([(), (2, 3)]),
+        case([(), ()]),
+        case([(2, 2, 3), (3,)]),
     ],
 )

@@ -133,6 +133,7 @@ _mean_of_all = linear(
         case((2, 3), axis=1, where=MASK),
         case((2, 3), keepdims=True, where=[True, False, True]),
         case((2, 3), dtype="complex128"),
+        case((33000,)),  # more than half precision counts
     ],
 )
 
@@ -341,6 +342,7 @@ instead(_prod, _multiply_up, np.prod)
 
 def _cumulative(scan, start):
     def run(x, /, *, axis=None, dtype=None, out=None, include_initial=False):
+        x = np.atleast_1d(x)
         if axis is None and x.ndim != 1:
             raise ValueError("For arrays which have more than one dimension ``axis`` argument is required.")
         axis = 0 if axis is None else normalize_axis_index(axis, x.ndim)
@@ -359,6 +361,8 @@ CUMULATIVE = [
     case((2, 3), axis=1),
     case((2, 3), axis=0, include_initial=True),
     case((4,), dtype="complex128"),
+    case(()),
+    case((), axis=0, include_initial=True),
 ]
 
 if hasattr(np, "cumulative_sum"):  # since NumPy 2.1
@@ -645,14 +649,15 @@ composite(
 @unless_integers(np.trapezoid)
 def _trapezoid(y, x=None, dx=1.0, axis=-1):
     y = operand(y, x if isinstance(x, Tensor) else dx)
-    axis = normalize_axis_index(axis, y.ndim)
+    # Of an x with other axes than y, and of what both give together, the axis is counted anew.
+    own = normalize_axis_index(axis, y.ndim)
     widths = dx if np.ndim(dx) == 0 else operand(dx, y)
     if x is not None:
         x = operand(x, y)
         widths = x[1:] - x[:-1] if x.ndim == 1 else _diff(x, axis=axis)
         if x.ndim == 1:
-            widths = widths.reshape([-1 if i == axis else 1 for i in range(y.ndim)])
-    return np.sum(widths * (_cut(y, axis, 1, None) + _cut(y, axis, None, -1)) / 2.0, axis=axis)
+            widths = widths.reshape([-1 if i == own else 1 for i in range(y.ndim)])
+    return np.sum(widths * (_cut(y, own, 1, None) + _cut(y, own, None, -1)) / 2.0, axis=axis)
 
 
 composite(
@@ -665,6 +670,8 @@ composite(
         case((2, 3), (3,)),
         case((3, 2), (3,), axis=0),
         case((2, 3), (2, 3)),
+        case((3,), (2, 1, 3)),
+        case((2, 1, 3), (2, 3)),
         case((3,), dx=[0.5, 1.5]),
     ],
 )

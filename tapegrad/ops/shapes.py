@@ -267,7 +267,7 @@ def _unrepeat(g, x_shape, repeats, axis):
     """Return the sum of the copies that np.repeat made, each entry `repeats` times, or as often as a tuple says."""
     if isinstance(repeats, tuple):
         return _unrepeat_unevenly(g, x_shape, np.asarray(repeats), axis)
-    if axis is None:
+    if axis is None or not x_shape:
         return _unrepeat(g, (count(x_shape, None),), repeats, 0).reshape(x_shape)
     axis %= len(x_shape)
     g = g.reshape((*x_shape[: axis + 1], repeats, *x_shape[axis + 1 :]))
@@ -304,6 +304,7 @@ _repeated = linear(
         case((2, 2), args=([2],), axis=0),
         case((2, 3), args=([0, 0],), axis=0),
         case((), args=(3,)),
+        case((), args=(3,), axis=-1),
         case((2,), args=(0,)),
         case((2, 2), args=(9,), axis=0),
     ],
@@ -698,6 +699,10 @@ def _full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, 
         made = np.full_like(detached(a), fill_value, dtype=dtype, shape=shape)
         return wrapped(made) if isinstance(a, Tensor) else made
     shape = a.shape if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
+    # It is assigned: axes of length 1 before those of the result do not count.
+    lead = max(fill_value.ndim - len(shape), 0)
+    if all(n == 1 for n in fill_value.shape[:lead]):
+        fill_value = np.reshape(fill_value, fill_value.shape[lead:])
     return np.broadcast_to(fill_value.astype(a.dtype if dtype is None else dtype), shape)
 
 
@@ -705,7 +710,13 @@ composite(
     np.full_like,
     _full_like,
     on=(anything, real),
-    cases=[case((2, 3), ()), case((2,), (), shape=(3, 2)), case((2, 3), (3,), dtype="complex128")],
+    cases=[
+        case((2, 3), ()),
+        case((2,), (), shape=(3, 2)),
+        case((2, 3), (3,), dtype="complex128"),
+        case((2, 3), (1, 1, 3)),
+        case((), (1, 1)),
+    ],
 )
 constants(np.zeros_like, np.ones_like, np.empty_like)
 
@@ -713,7 +724,7 @@ constants(np.zeros_like, np.ones_like, np.empty_like)
 def _trim_zeros(filt, trim="fb", axis=None):
     kept = np.trim_zeros(detached(filt), trim, **({} if axis is None else {"axis": axis}))
     axes = range(filt.ndim) if axis is None else normalize_axis_tuple(axis, filt.ndim)
-    places = np.nonzero(detached(filt))
+    places = np.nonzero(np.atleast_1d(detached(filt)))
     index = [slice(None)] * filt.ndim
     for i in axes:
         start = int(places[i].min()) if "f" in trim.lower() and places[i].size else 0
@@ -721,7 +732,9 @@ def _trim_zeros(filt, trim="fb", axis=None):
     return filt[tuple(index)]
 
 
-composite(np.trim_zeros, _trim_zeros, on=anything, cases=[case((4,)), case((4,), trim="f"), case((3,), args=("b",))])
+composite(
+    np.trim_zeros, _trim_zeros, on=anything, cases=[case((4,)), case((4,), trim="f"), case((3,), args=("b",)), case(())]
+)
 
 
 def _copyto(dst, src, casting="same_kind", where=True):

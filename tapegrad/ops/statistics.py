@@ -71,6 +71,7 @@ _variance = general(
             case((4, 3), axis=1, correction=1),
             case((2, 3), axis=1, where=MASK),
             case((2, 3), axis=0, keepdims=True, mean=[[0.25, 0.5, -0.25]]),
+            case((3,), axis=0, keepdims=True, mean=[[0.25, 0.5, -0.25]]),
             case((4, 3), dtype="complex128"),
         ]
     ),
@@ -91,6 +92,8 @@ def _var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tr
     deviation = masked(a - operand(mean, a), where, 0)
     square = np.real(deviation * np.conj(deviation)) if deviation.dtype.kind == "c" else deviation * deviation
     total, size = _sum_and_size(square, axis, keepdims, where)
+    if square.shape != a.shape and where is True:
+        size = total.dtype.type(count(a.shape, axis))  # a mean of more axes spreads the entries, it makes no new ones
     return stored(typed(total / np.maximum(size - ddof, 0), dtype or square.dtype), out)
 
 
