@@ -21,6 +21,7 @@ from .._op import CLASSIFIED, composite, constant, elementwise, general, unary
 from .._tensor import OPS, Tensor, detached
 from ..errors import UnsupportedError
 from ..typing import Array, Axis
+from . import _special_on_devices as on_devices
 from . import neural
 from ._algebra import axes_of, operand, spread
 from ._algebra import constant as constant_like
@@ -127,6 +128,18 @@ def _on_devices(ufunc, name):
     return run
 
 
+def _by_numbers(ufunc, elsewhere):
+    """Return `ufunc`, which cupyx lacks, as a function that takes numbers and an array on a device by `elsewhere`."""
+
+    def run(*xs):
+        *numbers, x = xs
+        there = is_array(x) and device_of(x) != "cpu" and not any(map(is_array, numbers))
+        return elsewhere(*numbers, x) if there else ufunc(*xs)
+
+    run.__name__ = ufunc.__name__
+    return run
+
+
 def _answering(ufunc, row):
     """Let `row` run where `ufunc` meets a tensor."""
     OPS[ufunc] = row
@@ -194,12 +207,46 @@ def _dawsn(x, out):
     return np.where(far, series, 1 - 2 * np.where(far, 0, x) * out)
 
 
+def _gauss(sp):
+    """Write the rows of 1F1 and 2F1 by their last argument (DLMF 13.3.15, 15.5.1), and return them for other rules."""
+    row = _by_numbers(sp.hyp1f1, lambda a, b, x: on_devices.hyp1f1(a, b, x) if b == a + 1 else sp.hyp1f1(a, b, x))
+    hyp1f1 = _named(
+        elementwise,
+        row,
+        _unknown(sp.hyp1f1, "a"),
+        _unknown(sp.hyp1f1, "b"),
+        lambda g, a, b, x: g * (a / b * hyp1f1(a + 1, b + 1, x)),
+        inputs="a b x",
+        on=(integers(1, 4), integers(1, 4), anything),
+    )
+    _answering(sp.hyp1f1, hyp1f1)
+
+    def elsewhere(a, b, c, z):
+        known = a == b and c == math.floor(a) + 1 and (2 * a) % 1 == 0 and a >= 1
+        return on_devices.hyp2f1(sp, a, b, c, z) if known else sp.hyp2f1(a, b, c, z)
+
+    hyp2f1 = _named(
+        elementwise,
+        _by_numbers(sp.hyp2f1, elsewhere),
+        _unknown(sp.hyp2f1, "a"),
+        _unknown(sp.hyp2f1, "b"),
+        _unknown(sp.hyp2f1, "c"),
+        lambda g, a, b, c, z: g * (a * b / c * hyp2f1(a + 1, b + 1, c + 1, z)),
+        inputs="a b c z",
+        on=(integers(1, 4), integers(1, 4), integers(1, 4), interval(-0.7, 0.7)),
+        cases=[case((3,), (3,), (3,), (3,)), case((3,), before=(0.5, 1.5, 2.0), on=interval(-0.7, 0.7))],
+    )
+    _answering(sp.hyp2f1, hyp2f1)
+    return hyp1f1, hyp2f1
+
+
 def _logistic(sp):
     """The logistic function and its kin, Box and Cox's transforms, degrees."""
+    hyp1f1, hyp2f1 = _gauss(sp)
     _unary(sp.expit, lambda g, x, out: g * (out * sp.expit(-x)))
     _unary(sp.log_expit, lambda g, x: g * sp.expit(-x))
     _unary(sp.logit, lambda g, x: g / x / (1 - x), on=_unit)
-    _unary(sp.exprel, lambda g, x: g * (sp.hyp1f1(2, 3, x) / 2))
+    _unary(sp.exprel, lambda g, x: g * (hyp1f1(2, 3, x) / 2))
     _unary(sp.exp2, lambda g, out: g * (out * math.log(2)))
     _unary(sp.exp10, lambda g, out: g * (out * math.log(10)), on=interval(-2, 2))
     _unary(sp.expm1, lambda g, x: g * np.exp(x), on=anything)
@@ -229,26 +276,26 @@ def _logistic(sp):
     _binary(
         sp.boxcox,
         lambda g, x, y: g * x ** (y - 1),
-        lambda g, x, y: g * (np.log(x) ** 2 * sp.hyp1f1(2, 3, y * np.log(x)) / 2),
+        lambda g, x, y: g * (np.log(x) ** 2 * hyp1f1(2, 3, y * np.log(x)) / 2),
         on=(positive, real),
     )
     _binary(
         sp.boxcox1p,
         lambda g, x, y: g * (1 + x) ** (y - 1),
-        lambda g, x, y: g * (np.log1p(x) ** 2 * sp.hyp1f1(2, 3, y * np.log1p(x)) / 2),
+        lambda g, x, y: g * (np.log1p(x) ** 2 * hyp1f1(2, 3, y * np.log1p(x)) / 2),
         on=(positive, real),
     )
     # The inverse is exp(x l(x y)) with l(u) = log(1 + u) / u, and l'(u) = -2F1(2, 2; 3; -u) / 2.
     _binary(
         sp.inv_boxcox,
         lambda g, x, y, out: g * (out / (1 + x * y)),
-        lambda g, x, y, out: g * (out * x * x * _as_narrow(sp.hyp2f1(2, 2, 3, -x * y), g) / -2),
+        lambda g, x, y, out: g * (out * x * x * _as_narrow(hyp2f1(2, 2, 3, -x * y), g) / -2),
         on=(positive, _unit),
     )
     _binary(
         sp.inv_boxcox1p,
         lambda g, x, y, out: g * ((1 + out) / (1 + x * y)),
-        lambda g, x, y, out: g * ((1 + out) * x * x * _as_narrow(sp.hyp2f1(2, 2, 3, -x * y), g) / -2),
+        lambda g, x, y, out: g * ((1 + out) * x * x * _as_narrow(hyp2f1(2, 2, 3, -x * y), g) / -2),
         on=(positive, _unit),
     )
     constant(sp.round, sp.gammasgn)
@@ -417,22 +464,29 @@ def _bessel(sp):
     """Bessel and Airy functions: DLMF 9 and 10."""
 
     def of_order(function, formula, domain=positive):
-        _by_second(function, "v", formula, on=(integers(0, 4), domain))
+        row = function
+        if function.__name__ in ("jv", "yv", "iv", "kv", "ive", "kve"):
+            row = _by_numbers(function, on_devices.bessel(sp, function.__name__))
+        row = _by_second(row, "v", formula, on=(integers(0, 4), domain))
+        _answering(function, row)
+        return row
 
+    jv = of_order(sp.jv, lambda g, x, y: g * ((jv(x - 1, y) - jv(x + 1, y)) / 2), positive.and_complex())
+    yv = of_order(sp.yv, lambda g, x, y: g * ((yv(x - 1, y) - yv(x + 1, y)) / 2), positive.and_complex())
+    iv = of_order(sp.iv, lambda g, x, y: g * ((iv(x - 1, y) + iv(x + 1, y)) / 2), positive.and_complex())
+    kv = of_order(sp.kv, lambda g, x, y: g * ((kv(x - 1, y) + kv(x + 1, y)) / -2), positive.and_complex())
+    ive = of_order(sp.ive, lambda g, x, y, out: _ive(ive, g, x, y, out))
+    kve = of_order(sp.kve, lambda g, x, y, out: g * (out - (kve(x - 1, y) + kve(x + 1, y)) / 2))
     _unary(sp.j0, lambda g, x: -g * sp.j1(x))
-    _unary(sp.j1, lambda g, x: g * ((sp.j0(x) - sp.jv(2, x)) / 2))
+    _unary(sp.j1, lambda g, x: g * ((sp.j0(x) - jv(2, x)) / 2))
     _unary(sp.y0, lambda g, x: -g * sp.y1(x), on=positive)
-    _unary(sp.y1, lambda g, x: g * ((sp.y0(x) - sp.yv(2, x)) / 2), on=positive)
+    _unary(sp.y1, lambda g, x: g * ((sp.y0(x) - yv(2, x)) / 2), on=positive)
     _unary(sp.i0, lambda g, x: g * sp.i1(x))
-    _unary(sp.i1, lambda g, x: g * ((sp.i0(x) + sp.iv(2, _off_the_smallest(x))) / 2))
+    _unary(sp.i1, lambda g, x: g * ((sp.i0(x) + iv(2, _off_the_smallest(x))) / 2))
     _unary(sp.k0, lambda g, x: -g * sp.k1(x), on=positive)
-    _unary(sp.k1, lambda g, x: g * ((sp.k0(x) + sp.kv(2, x)) / -2), on=positive)
-    of_order(sp.jv, lambda g, x, y: g * ((sp.jv(x - 1, y) - sp.jv(x + 1, y)) / 2), positive.and_complex())
-    of_order(sp.yv, lambda g, x, y: g * ((sp.yv(x - 1, y) - sp.yv(x + 1, y)) / 2), positive.and_complex())
-    of_order(sp.yn, lambda g, x, y: g * ((sp.yv(x - 1, y) - sp.yv(x + 1, y)) / 2))
-    of_order(sp.iv, lambda g, x, y: g * ((sp.iv(x - 1, y) + sp.iv(x + 1, y)) / 2), positive.and_complex())
-    of_order(sp.kv, lambda g, x, y: g * ((sp.kv(x - 1, y) + sp.kv(x + 1, y)) / -2), positive.and_complex())
-    of_order(sp.kn, lambda g, x, y: g * ((sp.kv(x - 1, y) + sp.kv(x + 1, y)) / -2))
+    _unary(sp.k1, lambda g, x: g * ((sp.k0(x) + kv(2, x)) / -2), on=positive)
+    of_order(sp.yn, lambda g, x, y: g * ((sp.yn(x - 1, y) - sp.yn(x + 1, y)) / 2))
+    of_order(sp.kn, lambda g, x, y: g * ((kv(x - 1, y) + kv(x + 1, y)) / -2))
     for hankel in (sp.hankel1, sp.hankel2):
         of_order(
             hankel,
@@ -442,11 +496,9 @@ def _bessel(sp):
 
     # Scaled by exp(-|x|), exp(x), or for complex numbers by exp(-|imag|), which is not holomorphic.
     _unary(sp.i0e, lambda g, x, out: g * (sp.i1e(x) - np.sign(x) * out), on=_nonzero)
-    _unary(sp.i1e, lambda g, x, out: g * ((sp.i0e(x) + sp.ive(2, x)) / 2 - np.sign(x) * out), on=_nonzero)
+    _unary(sp.i1e, lambda g, x, out: g * ((sp.i0e(x) + ive(2, x)) / 2 - np.sign(x) * out), on=_nonzero)
     _unary(sp.k0e, lambda g, x, out: g * (out - sp.k1e(x)), on=positive)
-    _unary(sp.k1e, lambda g, x, out: g * (out - (sp.k0e(x) + sp.kve(2, x)) / 2), on=positive)
-    of_order(sp.ive, lambda g, x, y, out: _ive(sp, g, x, y, out))
-    of_order(sp.kve, lambda g, x, y, out: g * (out - (sp.kve(x - 1, y) + sp.kve(x + 1, y)) / 2))
+    _unary(sp.k1e, lambda g, x, out: g * (out - (sp.k0e(x) + kve(2, x)) / 2), on=positive)
     of_order(sp.jve, lambda g, x, y: _scaled(sp.jve, g, x, y))
     of_order(sp.yve, lambda g, x, y: _scaled(sp.yve, g, x, y))
 
@@ -468,9 +520,9 @@ def _off_the_smallest(x):
     return x + np.where((np.abs(x) < 1e-300) & (x != 0), 1e-290, np.zeros_like(x))
 
 
-def _ive(sp, g, x, y, out):
-    _real_only(y, sp.ive)
-    return g * ((sp.ive(x - 1, y) + sp.ive(x + 1, y)) / 2 - np.sign(y) * out)
+def _ive(ive, g, x, y, out):
+    _real_only(y, ive)
+    return g * ((ive(x - 1, y) + ive(x + 1, y)) / 2 - np.sign(y) * out)
 
 
 def _scaled(function, g, x, y):
@@ -480,6 +532,7 @@ def _scaled(function, g, x, y):
 
 def _integrals(sp):
     """Exponential, trigonometric and elliptic integrals, dilogarithm, Lambert's W: DLMF 4, 6, 19, 25."""
+    hyp2f1 = OPS[sp.hyp2f1]
     _unary(sp.exp1, lambda g, x: -g * (np.exp(-x) / x), on=positive.and_complex())
     _unary(sp.expi, lambda g, x: g * (np.exp(x) / x), on=_nonzero)
     _by_second(sp.expn, "n", lambda g, x, y, out: -g * _expn_below(sp, x, y, out), on=(integers(0, 4), positive))
@@ -501,9 +554,9 @@ def _integrals(sp):
         on=positive,
         cases=ONE,
     )
-    _unary(sp.spence, lambda g, x: -g * _as_narrow(sp.hyp2f1(1, 1, 2, 1 - x), g), on=interval(0.2, 1.8))
-    _unary(sp.ellipk, lambda g, x: g * (_PI / 8 * _as_narrow(sp.hyp2f1(1.5, 1.5, 2, x), g)), on=_unit)
-    _unary(sp.ellipe, lambda g, x: g * (-_PI / 8 * _as_narrow(sp.hyp2f1(0.5, 1.5, 2, x), g)), on=_unit)
+    _unary(sp.spence, lambda g, x: -g * _as_narrow(hyp2f1(1, 1, 2, 1 - x), g), on=interval(0.2, 1.8))
+    _unary(sp.ellipk, lambda g, x: g * (_PI / 8 * _as_narrow(hyp2f1(1.5, 1.5, 2, x), g)), on=_unit)
+    _unary(sp.ellipe, lambda g, x: g * (-_PI / 8 * _as_narrow(hyp2f1(0.5, 1.5, 2, x), g)), on=_unit)
     for function, power in ((sp.ellipkinc, -0.5), (sp.ellipeinc, 0.5)):
         _named(
             elementwise,
@@ -534,17 +587,8 @@ def _expn_below(sp, n, x, out):
 
 
 def _hypergeometric(sp):
-    """Hypergeometric functions, by their last argument: DLMF 13, 15, 16."""
+    """Further hypergeometric functions, by their last argument: DLMF 13, 16."""
     _by_second(sp.hyp0f1, "v", lambda g, x, y: g * (sp.hyp0f1(x + 1, y) / x), on=(integers(1, 4), real))
-    _named(
-        elementwise,
-        sp.hyp1f1,
-        _unknown(sp.hyp1f1, "a"),
-        _unknown(sp.hyp1f1, "b"),
-        lambda g, a, b, x: g * (a / b * sp.hyp1f1(a + 1, b + 1, x)),
-        inputs="a b x",
-        on=(integers(1, 4), integers(1, 4), anything),
-    )
     _named(
         elementwise,
         sp.hyperu,
@@ -553,17 +597,6 @@ def _hypergeometric(sp):
         lambda g, a, b, x: -g * (a * sp.hyperu(a + 1, b + 1, x)),
         inputs="a b x",
         on=(integers(1, 4), integers(1, 4), positive),
-    )
-    _named(
-        elementwise,
-        sp.hyp2f1,
-        _unknown(sp.hyp2f1, "a"),
-        _unknown(sp.hyp2f1, "b"),
-        _unknown(sp.hyp2f1, "c"),
-        lambda g, a, b, c, z: g * (a * b / c * sp.hyp2f1(a + 1, b + 1, c + 1, z)),
-        inputs="a b c z",
-        on=(integers(1, 4), integers(1, 4), integers(1, 4), interval(-0.7, 0.7)),
-        cases=[case((3,), (3,), (3,), (3,)), case((3,), before=(0.5, 1.5, 2.0), on=interval(-0.7, 0.7))],
     )
 
 
