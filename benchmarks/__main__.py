@@ -65,10 +65,12 @@ def main(arguments: list[str] | None = None) -> int:
         return measure_ops(options, command)
 
     # Only now may numpy be imported: the libraries read the number of threads when they are loaded.
-    from . import frameworks, networks, operations, processes, report
+    from . import frameworks, higher, networks, operations, processes, report
     from .core import Settings
 
-    workloads = [*operations.WORKLOADS, *networks.WORKLOADS, *(processes.WORKLOADS if options.device == "cpu" else ())]
+    workloads = [*operations.WORKLOADS, *networks.WORKLOADS]
+    if options.device == "cpu":
+        workloads += [*higher.WORKLOADS, *processes.WORKLOADS]
     if options.only:
         wanted = [word.strip() for word in options.only.split(",")]
         for word in wanted:

@@ -29,7 +29,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import errors, random
-from ._array import deterministic
+from ._array import deterministic, device
 from ._checkpoint import checkpoint
 from ._custom import custom_rule
 from ._modes import strict
@@ -104,6 +104,7 @@ __all__ = [
     "custom_rule",
     "detect_anomaly",
     "deterministic",
+    "device",
     "elementwise_grad",
     "elu",
     "empty",

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from ._array import device_of, to_host
+from ._array import device_of, explained, on_first_device, to_host
 from ._hooks import register_hook, register_post_accumulate_grad_hook, retain_grad
 from ._op import recorder
 from ._tape import MODE, OFF, Leaf
 from ._tensor import OPS, Tensor, assign, detached, wrap, wrapped, writable
 from .errors import DtypeError
+from .ops.products import matmul_on_device
 from .typing import ArrayLike, DtypeLike
 
 _BINARY = {
@@ -62,7 +63,10 @@ def _with_operator(function: Any, name: str) -> Callable[..., Any]:
 
 def _comparison(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def method(self: Tensor, other: Any) -> Any:
-        return wrapped(compare(self._array, detached(other)))
+        try:
+            return wrapped(compare(self._array, detached(other)))
+        except TypeError as error:
+            raise explained(error, compare.__name__, (self, other)) from None
 
     return method
 
@@ -286,3 +290,11 @@ def attach() -> None:
     methods["__hash__"] = lambda self: id(self)
     for name, method in methods.items():
         setattr(Tensor, name, method)
+    on_first_device(_fold_products)
+
+
+def _fold_products() -> None:
+    """Let products on devices run as few large ones; only programs that meet a device ask whose arrays they are."""
+    run = recorder(OPS[np.matmul].op, matmul_on_device)  # type: ignore[attr-defined]
+    OPS[np.matmul] = Tensor.__matmul__ = run  # type: ignore[method-assign]
+    Tensor.__rmatmul__ = _reflected(run)  # type: ignore[method-assign]

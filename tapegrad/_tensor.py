@@ -396,12 +396,15 @@ def run_replay(
     Under forward-mode levels the cotangents have tangents, so the replay works on tensors there too.
     """
     levels: tuple[Level, ...] = (MODE.get() or Mode()).levels
-    if not create and not levels:
-        arrived = replay([(record, detached(g)) for record, g in seeds], wanted, retain)
-    else:
-        with ModeContext(recording=create):
-            tensors = [(record, g if isinstance(g, Tensor) else wrap(g)) for record, g in seeds]
-            arrived = replay(tensors, wanted, retain, create=True)
+    try:
+        if not create and not levels:
+            arrived = replay([(record, detached(g)) for record, g in seeds], wanted, retain)
+        else:
+            with ModeContext(recording=create):
+                tensors = [(record, g if isinstance(g, Tensor) else wrap(g)) for record, g in seeds]
+                arrived = replay(tensors, wanted, retain, create=True)
+    except MemoryError as error:
+        raise _array.explained(error, "backward", ()) from None
     for record, g in arrived.items():
         if isinstance(record, Leaf) and record.hooks:
             arrived[record] = hooked(record.hooks, g, record.shape, record.dtype)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 try:
     from benchmarks import __main__ as command
-    from benchmarks import core, frameworks, networks, operations, processes, report
+    from benchmarks import core, frameworks, higher, networks, operations, processes, report
 finally:
     sys.path.remove(str(ROOT))
 
@@ -280,3 +280,12 @@ def test_the_peak_of_memory_is_seen_and_forgotten():
     assert processes.resident(peak=True) - before > 60 * 2**20
     processes.forget_peak()
     assert processes.resident(peak=True) - before < 30 * 2**20
+
+
+@pytest.mark.skipif(not Path("/proc/self/clear_refs").exists(), reason="the system does not tell a process's memory")
+@pytest.mark.parametrize("workload", higher.WORKLOADS, ids=lambda workload: workload.name)
+def test_workloads_of_higher_derivatives(workload):
+    for row in workload.run([frameworks.Tapegrad()], TINY):
+        assert not row.refused
+        assert "tapegrad" in row.values
+        assert row.checks

@@ -22,7 +22,7 @@ __all__ = ["linear", "scaled_dot_product_attention"]
 
 def _rows(x: Any) -> Any:
     """Return `x` as a matrix whose rows are its last axis: one product for all of them, instead of one for each."""
-    return x if x.ndim == 2 else np.reshape(x, (-1, x.shape[-1]))
+    return x if x.ndim == 2 else np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
