@@ -41,6 +41,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
     The second run must do what the first one did. Random numbers are drawn again: from the generators of
     `tapegrad.random`, NumPy's global one, and `numpy.random.Generator` objects among the arguments. What `function`
     captures must not be changed before the replay, and what it does besides (counting, printing) it does twice.
+    Generators on a CUDA device, and those that other threads draw from meanwhile, do not repeat themselves.
 
     Parameters
     ----------

@@ -794,8 +794,8 @@ def gradients(
     >>> tg.gradients(y * y, [x, y])
     (tensor(108.), tensor(18.))
     """
-    outs = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
-    ins = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
+    outs: list[Any] = list(outputs) if isinstance(outputs, (list, tuple)) else [outputs]
+    ins: list[Any] = list(inputs) if isinstance(inputs, (list, tuple)) else [inputs]
     given = [None] * len(outs) if cotangents is None else [cotangents] if isinstance(outputs, Tensor) else cotangents
     if not isinstance(given, (list, tuple)) or len(given) != len(outs):
         raise ShapeError(f"got {described(given)} for cotangents, expected one for each of the {len(outs)} outputs")

@@ -42,7 +42,7 @@ def register_container(kind: type, flatten: Flatten, rebuild: Rebuild) -> None:
 
 
 @functools.lru_cache(1024)
-def _sort(kind: type) -> str:
+def _sort(kind: Any) -> str:
     """Return what sort of container a class is: this is asked for every entry, and looking is slow."""
     if kind in _REGISTERED:
         return "registered"
@@ -59,7 +59,7 @@ def _sort(kind: type) -> str:
 
 def _open(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]] | None:
     """Return the entries of a container and what makes a container of the same kind from others; None for a leaf."""
-    kind = type(tree)
+    kind: Any = type(tree)
     sort = _sort(kind)
     if sort == "leaf":
         return None
@@ -89,7 +89,8 @@ def _dict_like(tree: Any, entries: Sequence[Any]) -> Any:
 
 def _labels(tree: Any, count: int) -> list[str]:
     """Return how each of the `count` entries of a container is reached from it, as it would be written in Python."""
-    sort = _sort(type(tree))
+    kind: Any = type(tree)
+    sort = _sort(kind)
     if sort == "dict":
         return [f"[{key!r}]" for key in tree]
     if sort == "namedtuple":
@@ -160,7 +161,7 @@ def described(tree: Any) -> str:
 
 def is_leaf(tree: Any) -> bool:
     """Return whether `tree` is no container."""
-    return _sort(type(tree)) == "leaf"
+    return _open(tree) is None
 
 
 def leaves(tree: Any) -> list[Any]:
