@@ -17,6 +17,7 @@ import numpy as np
 from .._array import is_array, to_host
 from .._tape import differentiable
 from .._tensor import Tensor
+from .._transforms import vjp
 from .._tree import leaves
 from ._laws import MODES, first_order, second_order
 from ._numerical import derivative
@@ -34,11 +35,12 @@ _NEAR = 2.0**-8
 
 @dataclass
 class Guilty:
-    """A step whose rule is wrong by itself, and how."""
+    """A step whose rule is wrong by itself, how, and the rule that it is a part of, if it is."""
 
     number: int
     step: Step
     error: GradientError
+    within: Step | None = None
 
 
 @dataclass
@@ -73,7 +75,7 @@ def blame(point: Subject, order: int = 2, modes: Sequence[str] = MODES) -> Verdi
         return Verdict([], tried, total, reasons, _acquittal(reasons, tried, total))
 
 
-def fault(step: Step, xs: Sequence[Any] | None = None, order: int = 2, modes: Sequence[str] = MODES) -> Any:
+def fault(step: Step, xs: Sequence[Any] | None, order: int, modes: Sequence[str]) -> GradientError | None:
     """Return the error of a step's rule, checked by itself at the values recorded or at other inputs; None if right."""
     point = step.subject(xs)
     try:
@@ -89,18 +91,58 @@ def fault(step: Step, xs: Sequence[Any] | None = None, order: int = 2, modes: Se
     return None
 
 
+def _tiers(order: int, modes: Sequence[str]) -> Iterator[tuple[int, Sequence[str]]]:
+    """Yield what steps are checked for, in turn: the VJP, which runs a rule alone; then what other rules take part in.
+
+    A tangent may be a transposed VJP, and a second derivative is that of a rule: whose fault either is takes another
+    look.
+    """
+    if "reverse" in modes:
+        yield 1, ("reverse",)
+    if "forward" in modes:
+        yield 1, modes
+    if order == 2:
+        yield 2, modes
+
+
 def _tried(traced: Trace, order: int, modes: Sequence[str]) -> tuple[list[Guilty], int, int]:
     """Return the guilty among the recorded steps, how many were tried, and how many there are."""
     found = [(number, step) for number, step in enumerate(traced.steps, 1) if step.places and step.record is not None]
     kinds = {_kind(step): number for number, step in reversed(found)}
     first = set(kinds.values())
     queue = sorted(found, key=lambda entry: entry[0] not in first)[:_MOST]
-    guilty: list[Guilty] = []
-    for number, step in queue:
-        error = fault(step, None, order, modes)
-        if error is not None:
-            guilty.append(Guilty(number, step, error))
-    return sorted(guilty, key=lambda entry: entry.number), len(queue), len(found)
+    for tier, (depth, chosen) in enumerate(_tiers(order, modes)):
+        guilty: list[Guilty] = []
+        for number, step in sorted(queue, key=lambda entry: entry[0]):
+            try:
+                error = fault(step, None, depth, chosen)
+            except Exception:
+                # It cannot be called again by itself; the others may still tell.
+                continue
+            if error is not None:
+                inner = _inside(number, step) if tier or "reverse" not in modes else []
+                guilty += inner or [Guilty(number, step, error)]
+        if guilty:
+            return guilty, len(queue), len(found)
+    return [], len(queue), len(found)
+
+
+def _inside(number: int, step: Step) -> list[Guilty]:
+    """Return the operations with a wrong VJP among those that the rule of `step` itself is computed with."""
+    point = step.subject().doubled()
+    gs = point.cotangents()
+    count = len(gs)
+
+    def pulled(*given: Any) -> list[Any]:
+        return list(vjp(point.call, *given[count:])[1](list(given[:count])))
+
+    try:
+        traced = trace(Subject(f"the rule of {step.op.name}", pulled, [*gs, *point.xs]))
+        found = [inner for inner in traced.steps if inner.places and inner.op.name != step.op.name]
+        errors = [(inner, fault(inner, None, 1, ("reverse",))) for inner in found[:_MOST]]
+    except Exception:
+        return []
+    return [Guilty(number, inner, error, step) for inner, error in errors if error is not None]
 
 
 def _kind(step: Step) -> Any:
@@ -116,24 +158,30 @@ def _accusation(
     traced: Trace, guilty: Sequence[Guilty], tried: int, total: int, order: int, modes: Sequence[str]
 ) -> str:
     main = guilty[0]
-    step, point = main.step, traced.point
-    lines = [f"Blame: {_which(main)} is wrong, in record {main.number} of {len(traced.steps)}{_where(step)}"]
-    if step.place and step.place.text:
-        lines.append(f"    {step.place.text}")
+    step = main.step
+    place = main.within or step
+    part = f", which the rule of {place.op.name} computes with" if main.within else ""
+    lines = [f"Blame: {_which(main)} is wrong{part}, in record {main.number} of {len(traced.steps)}{_where(place)}"]
+    if place.place and place.place.text:
+        lines.append(f"    {place.place.text}")
     lines += ["  Checked by itself, at the values recorded there:", f"    {main.error}"]
-    for k in step.places:
+    for k in step.places if main.within is None else ():
         origin = traced.origin(step.parents[k])
         if origin:
             lines.append(f"  Its input {k} ({step.name(k)}) is {origin}.")
-    right = tried - len(guilty)
-    others = sorted({f"{g.step.op.name} (record {g.number})" for g in guilty[1:]})
+    right = tried - len({g.number for g in guilty})
+    others = [f"{g.step.op.name} (record {g.number})" for g in guilty[1:] if g.step.op.name != step.op.name]
+    others = [*dict.fromkeys(others)]
     if others:
         lines.append(f"  Wrong too: {', '.join(others[:5])}{' and others' if len(others) > 5 else ''}.")
     if right:
         untried = f"; {total - tried} were not tried" if total > tried else ""
         lines.append(f"  The rules of the other {right} records are right{untried}.")
-    small = shrunk(step, lambda xs: fault(step, xs, order, modes) is not None)
-    options = _options(point, order, modes)
+    depth, chosen = next(t for t in _tiers(order, modes) if main.within or fault(step, None, *t) is not None)
+    if main.within:
+        depth, chosen = 1, ("reverse",)
+    small = shrunk(step, lambda xs: fault(step, xs, depth, chosen) is not None)
+    options = _options(depth, chosen)
     return "\n".join(lines) + "\n\nReproduce:\n" + code_of(step, small, options)
 
 
@@ -153,9 +201,9 @@ def _where(step: Step) -> str:
     return f", at {step.place}:" if step.place and step.place.text else f", at {step.place}" if step.place else ""
 
 
-def _options(point: Subject, order: int, modes: Sequence[str]) -> str:
-    made = "" if order == 2 else f", order={order}"
-    return made if set(modes) == set(MODES) else f"{made}, modes={tuple(modes)!r}"
+def _options(order: int, modes: Sequence[str]) -> str:
+    # A check of everything fails where one of less does: options are for those alone that would leave the fault out.
+    return "" if "reverse" in modes or order == 2 else f", modes={tuple(modes)!r}"
 
 
 # Every rule is right

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -77,6 +78,16 @@ class Step:
         )
 
 
+@functools.lru_cache(1024)
+def _keywords(op: Op) -> frozenset[str] | None:
+    """Return the names of what an op's function takes, None if they cannot be told or are any."""
+    try:
+        parameters = inspect.signature(op.function).parameters.values()
+    except (TypeError, ValueError):
+        return None
+    return None if any(p.kind is p.VAR_KEYWORD for p in parameters) else frozenset(p.name for p in parameters)
+
+
 class _Watching(Watcher):
     """Writes down what is computed."""
 
@@ -91,7 +102,9 @@ class _Watching(Watcher):
         tensors = [isinstance(x, Tensor) for x in inputs]
         parents = [x._record if isinstance(x, Tensor) else None for x in inputs]
         args, kwargs = call
-        kept = (tuple(args), dict(kwargs))
+        taken = _keywords(op)
+        # Some ops add to their settings what the forward pass has found besides, to save work in the rule.
+        kept = (tuple(args), {name: value for name, value in kwargs.items() if taken is None or name in taken})
         arrays = [detached(x) for x in inputs]
         self.steps.append(Step(op, arrays, parents, tensors, kept, tuple(outs), record, caller()))
 
