@@ -65,12 +65,12 @@ def main(arguments: list[str] | None = None) -> int:
         return measure_ops(options, command)
 
     # Only now may numpy be imported: the libraries read the number of threads when they are loaded.
-    from . import frameworks, higher, networks, operations, processes, report
+    from . import devices, frameworks, higher, networks, operations, processes, report
     from .core import Settings
 
-    workloads = [*operations.WORKLOADS, *networks.WORKLOADS]
-    if options.device == "cpu":
-        workloads += [*higher.WORKLOADS, *processes.WORKLOADS]
+    workloads = [*operations.WORKLOADS, *networks.WORKLOADS, *higher.WORKLOADS, *processes.WORKLOADS]
+    if options.device != "cpu":
+        workloads = devices.WORKLOADS
     if options.only:
         wanted = [word.strip() for word in options.only.split(",")]
         for word in wanted:
@@ -122,7 +122,8 @@ def main(arguments: list[str] | None = None) -> int:
     if options.markdown:
         print(table)
     if options.readme:
-        README.write_text(report.rewritten(README.read_text(), table))
+        part = "results" if options.device == "cpu" else "device"
+        README.write_text(report.rewritten(README.read_text(), table, part))
     return int(any(row.refused for row in rows))
 
 
