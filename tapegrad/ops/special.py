@@ -844,14 +844,14 @@ def multigammaln(a: Any, d: int) -> Any:
     (457.176675, 30.30239)
     """
     gammaln = _special("gammaln")
-    a, d = operand(a), np.asarray(detached(d))[()]
-    if not np.isscalar(d) or np.floor(d) != d:
+    a, dimension = operand(a), np.asarray(detached(d))
+    if dimension.ndim or dimension != np.floor(dimension):
         raise ValueError("d should be a positive integer (dimension)")
-    bare = detached(a)
+    bare, d = detached(a), int(dimension)
     if device_of(bare) == "cpu" and np.any(bare <= 0.5 * (d - 1)):
         raise ValueError(f"condition a ({bare}) > 0.5 * (d-1) ({0.5 * (d - 1)}) not met")
-    steps = constant_like(np.arange(int(d)) * 0.5, bare, bare.dtype if bare.dtype.kind == "f" else np.float64)
-    return np.sum(gammaln(a[..., None] - steps), axis=-1) + float(d * (d - 1)) * 0.25 * math.log(_PI)
+    steps = constant_like(np.arange(d) * 0.5, bare, bare.dtype if bare.dtype.kind == "f" else np.float64)
+    return np.sum(gammaln(a[..., None] - steps), axis=-1) + d * (d - 1) * 0.25 * math.log(_PI)
 
 
 def polygamma(n: Any, x: Any) -> Any:
