@@ -813,7 +813,7 @@ def gradients(
     seeds = [(out._record, seed_for(out, g)) for out, g in zip(outs, given, strict=True)]
     wanted = [x._record for x in ins]
     retain = create_graph if retain_graph is None else retain_graph
-    arrived = run_replay(seeds, wanted, retain or create_graph, create_graph)  # type: ignore[arg-type]
+    arrived = run_replay(seeds, wanted, retain or create_graph, create_graph)
     for i, x in enumerate(ins):
         if x._record not in arrived and not allow_unused:
             raise HistoryError(f"input {i} was not used for the outputs; allow_unused=True gives None for it")

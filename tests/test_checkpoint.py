@@ -5,6 +5,7 @@ import dataclasses
 import itertools
 import math
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -343,6 +344,32 @@ def test_an_error_in_the_second_run_leaves_all_as_it_was():
     assert tg.random.get_state() == state
     assert tg.is_grad_enabled()
     assert calls[0].item() == calls[1].item()
+
+
+# In company
+
+
+def test_watchers_see_the_second_run():
+    def f(x):
+        return np.sum(np.where(x > 0, np.log(x), 0.0) * 2)
+
+    x = np.array([0.0, 2.0])
+    with np.errstate(all="ignore"), tg.strong_zero():
+        assert tg.grad(checkpoint(f))(x).tolist() == [0.0, 1.0]
+
+
+def test_threads_do_not_meet():
+    def train(seed):
+        w = tg.tensor(np.linspace(0, 1, 5) + seed, requires_grad=True)
+        step = checkpoint(lambda x: np.tanh(x * w))
+        x = w
+        for _ in range(30):
+            x = step(x)
+        np.sum(x).backward()
+        return w.grad.tolist()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(train, range(8))) == [train(seed) for seed in range(8)]
 
 
 # Memory
