@@ -17,9 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from .._array import accumulation_dtype, as_array, device_of, explained, is_array
+from .._array import accumulation_dtype, as_array, device_of, explained, is_array, quiet
 from .._op import binary, composite, elementwise, general, unary
-from .._tape import MODE
+from .._tape import MODE, Record, next_position, space_of
 from .._tensor import Tensor, detached, wrap
 from ..errors import ShapeError
 from ..typing import Array, Axis
@@ -640,6 +640,10 @@ def _reduced(losses: Any, reduction: str) -> Any:
     return np.sum(losses) if reduction == "sum" else losses
 
 
+_FEW = 16384
+"""Arrays of fewer elements cost calls, not elements."""
+
+
 def _check_reduction(reduction: str) -> None:
     if reduction not in ("mean", "sum", "none"):
         raise ValueError(f"got reduction={reduction!r}, expected 'mean', 'sum' or 'none'")
@@ -680,7 +684,6 @@ def _label_losses(
     logits: Array, labels: Array, axis: int, reduction: str, label_smoothing: float
 ) -> tuple[Array, Array, Array]:
     """Return the cross-entropy and, kept as axes of length one, the largest logits and the sums of exponentials."""
-    _check_labels(logits, labels, axis)
     wide = accumulation_dtype(logits.dtype)
     x = logits if wide is None else logits.astype(wide)
     shift = _finite(_largest(x, axis))
@@ -696,10 +699,28 @@ def _label_losses(
     return losses.astype(logits.dtype, copy=False), shift, total
 
 
+def _few_label_losses(x: Array, labels: Array, mean: bool) -> tuple[Array, Array, Array] | None:
+    """Return the cross-entropy, the exponentials and their sums, of few rows of finite numbers; None for other numbers.
+
+    In half of the calls that `_label_losses` takes to be ready for infinities.
+    """
+    n = len(labels)
+    with quiet():
+        d = x - np.maximum.reduceat(np.reshape(x, -1), _row_starts(x.size, x.shape[1]))[:, None]
+        picked = d[_counting(n, 0), labels]
+        e = np.exp(d, out=d)
+        total = np.einsum("ij->i", e)
+        loss = np.add.reduce(np.log(total) - picked)
+    if not math.isfinite(loss):
+        return None
+    return loss / n if mean else loss, e, total[:, None]
+
+
 def label_cross_entropy(
     logits: Array, labels: Array, axis: int = -1, reduction: str = "mean", label_smoothing: float = 0.0
 ) -> Array:
     """Return the cross-entropy of classes: see `cross_entropy`, which takes care of the arguments."""
+    _check_labels(logits, labels, axis)
     return _label_losses(logits, labels, axis, reduction, label_smoothing)[0]
 
 
@@ -712,16 +733,22 @@ def _label_cross_entropy_vjp(
     label_smoothing: float = 0.0,
     shift: Any = None,
     total: Any = None,
+    exponentials: Any = None,
 ) -> Any:
-    """Return g (softmax(logits) - target). `shift` and `total`, if the forward pass left them, save half the work."""
+    """Return g (softmax(logits) - target). What the forward pass left, sums or exponentials too, saves half the work."""
     if reduction == "none":
         g = np.expand_dims(g, axis)
     elif reduction == "mean":
         g = g / max(labels.size, 1)
-    if shift is None or isinstance(g, Tensor) or isinstance(logits, Tensor):
+    if total is None or isinstance(g, Tensor) or isinstance(logits, Tensor):
         target = np.full_like(detached(logits), label_smoothing / logits.shape[axis])
         target[_picked(labels, axis)] += 1 - label_smoothing
         return (softmax(logits, axis) - target) * g
+    if exponentials is not None:
+        h = exponentials / total
+        h[_counting(len(h), 0), labels] -= 1
+        h *= g
+        return h
     h = _below(logits, shift)
     h = np.exp(h, out=h)
     h /= total
@@ -797,14 +824,38 @@ def cross_entropy(
         x = _floating(detached(x))
         return _like(logits, label_cross_entropy(x, labels, axis, reduction, label_smoothing))
     a = x._array
+    if MODE.get() is None and 0 < a.size <= _FEW and not label_smoothing and axis in (-1, 1) and reduction != "none":
+        result = _recorded_few(x, a, labels, reduction)
+        if result is not None:
+            return result
     settings = {"axis": axis, "reduction": reduction, "label_smoothing": label_smoothing}
 
     def compute() -> Any:
+        _check_labels(a, labels, axis)
         out, shift, total = _label_losses(a, labels, axis, reduction, label_smoothing)
         settings.update(shift=shift, total=total)
         return out
 
     return label_cross_entropy.op.play(MODE.get(), (x, labels), (a, labels), compute, ((), settings))
+
+
+def _recorded_few(x: Tensor, a: Array, labels: Array, reduction: str) -> Tensor | None:
+    """Record the cross-entropy of few logits: their exponentials are kept, where those of many are computed again."""
+    if type(a) is not np.ndarray or a.ndim != 2 or a.dtype.itemsize < 4 or not a.flags.c_contiguous:
+        return None
+    _check_labels(a, labels, -1)
+    computed = _few_label_losses(a, labels, reduction == "mean")
+    if computed is None:
+        return None
+    out, e, total = computed
+    made = Record()
+    made.op = label_cross_entropy.op
+    made.x = x._record
+    made.y = made.for_y = None
+    made.for_x = (a, labels, -1, reduction, 0.0, None, total, e)
+    made.space = space_of((), out.dtype)
+    made.position = next_position()
+    return wrap(out, made)
 
 
 label_cross_entropy.op.public = cross_entropy

@@ -313,11 +313,27 @@ def test_cross_entropy_has_the_gradient_of_its_parts_at_extremes(x):
 
 
 def test_what_cross_entropy_keeps():
-    x, labels = leaf(normal(50, 10).astype(np.float32)), np.zeros(50, int)
-    record = neural.cross_entropy(x, labels)._record
-    kept = [a for a in record.for_x if isinstance(a, np.ndarray)]
-    assert {id(x.data), id(labels)} < {id(a) for a in kept}
-    assert sum(a.nbytes for a in kept if a is not x.data and a is not labels) == 2 * 50 * 4
+    def kept(rows):
+        x, labels = leaf(normal(rows, 10).astype(np.float32)), np.zeros(rows, int)
+        arrays = [a for a in neural.cross_entropy(x, labels)._record.for_x if isinstance(a, np.ndarray)]
+        assert {id(x.data), id(labels)} < {id(a) for a in arrays}
+        return sum(a.nbytes for a in arrays if a is not x.data and a is not labels)
+
+    # Exponentials of few logits, the largest of many, and the sums.
+    assert kept(50) == (10 + 1) * 50 * 4
+    assert kept(5000) == (1 + 1) * 5000 * 4
+
+
+@pytest.mark.parametrize("rows", [3, 5000])
+def test_cross_entropy_of_infinite_logits_however_many(rows):
+    z = normal(rows, 4)
+    z[0, 1], z[1] = np.inf, [-np.inf, 0.0, -np.inf, -np.inf]
+    x, labels = leaf(z), np.ones(rows, int)
+    loss = neural.cross_entropy(x, labels, reduction="sum")
+    loss.backward()
+    np.testing.assert_allclose(loss.item(), neural.cross_entropy(z[2:], labels[2:], reduction="sum"))
+    np.testing.assert_array_equal(x.grad.numpy()[:2], 0)
+    np.testing.assert_allclose(x.grad.numpy()[2:], neural.softmax(z[2:]) - np.eye(4)[labels[2:]], rtol=1e-12)
 
 
 def test_cross_entropy_of_untracked_logits_and_of_one_set():
