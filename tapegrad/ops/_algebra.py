@@ -110,6 +110,69 @@ def largest_number(dtype: Any) -> float:
     return float(np.finfo(dtype).max)
 
 
+@functools.lru_cache(16)
+def _normal_range(dtype: Any) -> tuple[float, float]:
+    return float(np.finfo(dtype).smallest_normal), float(np.finfo(dtype).max)
+
+
+def all_normal(x: Any) -> bool:
+    """Return whether entries that are not negative are all normal numbers, of full precision.
+
+    Where they are, a rule may take a shorter way to the same values; a device, which a look at values would wait for,
+    always takes the long one.
+    """
+    if type(x) is not np.ndarray or not x.size:
+        return False
+    low, high = _normal_range(x.dtype)
+    return bool(np.minimum.reduce(x, axis=None) >= low and np.maximum.reduce(x, axis=None) <= high)
+
+
+_BLOCK = 131072
+
+
+def blockwise(formula: Any) -> Any:
+    """Return an elementwise formula evaluated piece by piece where arrays on the host are large.
+
+    So its temporary arrays stay in the cache, and the system need not find memory for them.
+    """
+    names = ", ".join(formula.__code__.co_varnames[: formula.__code__.co_argcount])
+    source = (
+        f"lambda {names}: _in_blocks(_formula, {names}) if type(g) is _array and g.nbytes > {2 * _BLOCK} "
+        f"else _formula({names})"
+    )
+    made = eval(source, {"_formula": formula, "_in_blocks": _in_blocks, "_array": np.ndarray})
+    made.__defaults__, made.__module__, made.__doc__ = formula.__defaults__, formula.__module__, formula.__doc__
+    return made
+
+
+def _in_blocks(formula: Any, g: Any, *residuals: Any) -> Any:
+    """Return the formula of arrays of one shape and of Python numbers in blocks; of others, at once."""
+    flat = [_flat(a, g.shape) for a in (g, *residuals)]
+    if any(a is NotImplemented for a in flat):
+        return formula(g, *residuals)
+    step = _BLOCK // g.itemsize
+    out: Any = None
+    for start in range(0, g.size, step):
+        end = start + step
+        piece = formula(*[a[start:end] if type(a) is np.ndarray else a for a in flat])
+        if out is None:
+            out = np.empty(g.shape, piece.dtype)
+            pieces = out.reshape(-1)
+        pieces[start:end] = piece
+    return out
+
+
+def _flat(a: Any, shape: Shape) -> Any:
+    """Return an array of `shape` in one dimension without copying it; Python numbers and None as they are."""
+    if type(a) is not np.ndarray:
+        return a if a is None or type(a) in (int, float) else NotImplemented
+    if a.shape != shape:
+        return NotImplemented
+    if a.flags.c_contiguous:
+        return a.reshape(-1)
+    return NotImplemented if any(a.strides) else np.broadcast_to(a.flat[0], a.size)
+
+
 # Words for composites
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from .._op import binary, composite, constant, elementwise, unary
 from .._tensor import OPS, Tensor, assign, detached, wrapped
-from ._algebra import instead, stored
+from ._algebra import blockwise, instead, stored
 from ._domains import ONE, PAIRS, anything, away_from, booleans, case, distinct, integers, nonzero, positive, real
 
 _NUMBERS = (int, float, bool, complex)
@@ -59,7 +59,13 @@ def share(g, first, second):
 binary(np.add, lambda g: g, lambda g: g, on=anything, cases=WITH_NUMBERS)
 binary(np.subtract, lambda g: g, lambda g: -g, on=anything, cases=WITH_NUMBERS)
 binary(np.multiply, lambda g, y: g * y, lambda g, x: g * x, on=anything, cases=WITH_NUMBERS)
-binary(np.divide, lambda g, y: g / y, lambda g, y, out: -g * (out / y), on=(anything, nonzero), cases=WITH_NUMBERS)
+binary(
+    np.divide,
+    lambda g, y: g / y,
+    blockwise(lambda g, y, out: -g * (out / y)),
+    on=(anything, nonzero),
+    cases=WITH_NUMBERS,
+)
 unary(np.negative, lambda g: -g, on=anything)
 unary(np.positive, lambda g: g, on=anything)
 unary(np.reciprocal, lambda g, out: -g * (out * out), on=nonzero)
@@ -94,7 +100,13 @@ _POWERS = [case((2, 3), args=(y,), on=anything) for y in (0, 1, 2, 3, 2.0)]
 _POWERS += [case((3,), args=(y,), on=positive.and_complex()) for y in (-1, -2, 0.5, 1.5)]
 _POWERS += [case((3,), before=(2,), on=anything), case((2, 1), before=(0.5,), on=anything)]
 
-binary(np.power, _power_for_x, _power_for_y, on=(positive.and_complex(), anything), cases=[*PAIRS, *_POWERS])
+binary(
+    np.power,
+    blockwise(_power_for_x),
+    blockwise(_power_for_y),
+    on=(positive.and_complex(), anything),
+    cases=[*PAIRS, *_POWERS],
+)
 
 
 def _float_power(x, y):
@@ -109,14 +121,18 @@ composite(np.float_power, _float_power, on=(positive.and_complex(), anything), c
 
 
 def _absolute(g, x, out):
-    return g * over(np.conj(x), out) if x.dtype.kind == "c" else g * np.sign(x)
+    return g * over(np.conj(x), out) if x.dtype.kind == "c" else _signed(g, x)
+
+
+def _signed(g, x):
+    return g * np.sign(x)
 
 
 unary(np.absolute, _absolute, kink=lambda x: x == 0, on=nonzero)
-unary(np.fabs, lambda g, x: g * np.sign(x), kink=lambda x: x == 0, on=away_from(0.0))
+unary(np.fabs, _signed, kink=lambda x: x == 0, on=away_from(0.0))
 binary(
     np.copysign,
-    lambda g, x, out: g * (np.sign(x) * np.sign(out)),
+    blockwise(lambda g, x, out: g * (np.sign(x) * np.sign(out))),
     None,
     kink=lambda x: x == 0,
     on=away_from(0.0),
@@ -186,8 +202,8 @@ def _winner(g, x, y, beats, nan_wins):
 def _extremum(ufunc, beats, nan_wins):
     binary(
         ufunc,
-        lambda g, x, y: _winner(g, x, y, beats, nan_wins),
-        lambda g, x, y: _winner(g, y, x, beats, nan_wins),
+        blockwise(lambda g, x, y: _winner(g, x, y, beats, nan_wins)),
+        blockwise(lambda g, x, y: _winner(g, y, x, beats, nan_wins)),
         kink=lambda x, y: x == y,
         on=distinct.and_complex(),
         cases=[*PAIRS, case((3,), args=(0.31,)), case((3,), before=(1,))],
@@ -239,9 +255,9 @@ def _clipped(a, a_min, a_max):
 
 _clip = elementwise(
     _clipped,
-    _clip_for_array,
-    _clip_for_low,
-    _clip_for_high,
+    blockwise(_clip_for_array),
+    blockwise(_clip_for_low),
+    blockwise(_clip_for_high),
     inputs="a a_min a_max",
     name="clip",
     kink=lambda a, a_min, a_max: (
@@ -364,15 +380,15 @@ def _softmax_part(g, x, y, out, exp):
 
 binary(
     np.logaddexp,
-    lambda g, x, y, out: _softmax_part(g, x, y, out, np.exp),
-    lambda g, x, y, out: _softmax_part(g, y, x, out, np.exp),
+    blockwise(lambda g, x, y, out: _softmax_part(g, x, y, out, np.exp)),
+    blockwise(lambda g, x, y, out: _softmax_part(g, y, x, out, np.exp)),
     on=real,
     cases=WITH_NUMBERS,
 )
 binary(
     np.logaddexp2,
-    lambda g, x, y, out: _softmax_part(g, x, y, out, np.exp2),
-    lambda g, x, y, out: _softmax_part(g, y, x, out, np.exp2),
+    blockwise(lambda g, x, y, out: _softmax_part(g, x, y, out, np.exp2)),
+    blockwise(lambda g, x, y, out: _softmax_part(g, y, x, out, np.exp2)),
     on=real,
     cases=WITH_NUMBERS,
 )

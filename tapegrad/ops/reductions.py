@@ -11,6 +11,7 @@ from .._array import accumulation_dtype, to_host
 from .._op import CLASSIFIED, composite, general, linear
 from .._tensor import OPS, Tensor, detached
 from ._algebra import (
+    all_normal,
     along,
     axes_of,
     backwards,
@@ -24,6 +25,7 @@ from ._algebra import (
     unless_integers,
 )
 from ._domains import anything, case, distinct
+from .arithmetic import only
 from .indexing import ungetitem
 from .shapes import zero_padded
 
@@ -76,9 +78,17 @@ def given(initial, where):
 
 # Sums and means
 
-# Methods of arrays are called rather than NumPy's functions, which look for a protocol first.
+# Methods of arrays and ufuncs are called rather than NumPy's functions, which look for a protocol first.
+
+
+def _plain_sum(x, axis=None, dtype=None, out=None, keepdims=False):
+    if type(x) is np.ndarray:
+        return np.add.reduce(x, axis, dtype, None, keepdims)
+    return x.sum(axis, dtype, None, keepdims)
+
+
 _add_up = linear(
-    lambda x, axis=None, dtype=None, out=None, keepdims=False: x.sum(axis, dtype, None, keepdims),
+    _plain_sum,
     lambda g, x_shape, axis=None, keepdims=False: spread(g, x_shape, axis, keepdims),
     free="dtype out",
     name="sum",
@@ -246,7 +256,12 @@ recurrence = general(
 
 
 def _multiply_backwards(g, x, out, axis):
-    """Return the products before each entry times the cotangents of the products after it; no division."""
+    """Return the products before each entry times the cotangents of the products after it."""
+    if type(g) is np.ndarray and all_normal(abs(out)):
+        # No factor is zero, and nothing has vanished or overflown, so that the factor may be divided out again.
+        sums = _sum_backwards(g * out, x.shape, axis)
+        sums /= x
+        return sums
     sums = _recur_backwards(g, _cut(x, axis, 1, None), axis)
     later = _cut(out, axis, None, -1) * _cut(sums, axis, 1, None)
     return np.concatenate([_cut(sums, axis, 0, 1), later], axis=axis)
@@ -299,10 +314,14 @@ def _others(x, axis):
     return others
 
 
-def _products_of_others(g, x, axis, keepdims):
+def _products_of_others(g, x, out, axis, keepdims):
     """Return the cotangent of the product times, for each entry, the product of all others."""
     axes = axes_of(axis, x.ndim)
     g = kept(g, x.shape, axis, keepdims)
+    if type(g) is np.ndarray is type(x) and all_normal(abs(kept(out, x.shape, axis, keepdims))):
+        others = kept(out, x.shape, axis, keepdims) / x
+        others *= g
+        return others
     if len(axes) == 1:
         return g * _others(x, axes[0])
     rest = tuple(i for i in range(x.ndim) if i not in axes)
@@ -316,7 +335,7 @@ _multiply_up = general(
     lambda x, axis=None, keepdims=False: np.prod(x, axis=axis, keepdims=keepdims),
     "x",
     "out",
-    lambda g, x, axis=None, keepdims=False: _products_of_others(g, x, axis, keepdims),
+    lambda g, x, out, axis=None, keepdims=False: _products_of_others(g, x, out, axis, keepdims),
     name="prod",
     on=anything,
     cases=[
@@ -378,6 +397,8 @@ def _extremum(reduce, pair):
 
     def run(x, axis=None, out=None, keepdims=False, initial=None, where=True):
         if initial is None:
+            if type(x) is np.ndarray and where is True:
+                return pair.reduce(x, axis, None, None, keepdims)
             return reduce(x, axis=axis, keepdims=keepdims, **({} if where is True else {"where": where}))
         if count(x.shape, axis) == 0:
             return np.full_like(np.sum(x, axis=axis, keepdims=keepdims), initial)
@@ -386,28 +407,41 @@ def _extremum(reduce, pair):
     return run
 
 
+def _has_nan(out):
+    """Return whether an array has a NaN; for a device, which such a look would wait for, True."""
+    return type(out) is not np.ndarray or np.count_nonzero(out != out) > 0
+
+
 def _chosen(x, out):
     """Return which entries equal the extremum, as constants; if that is nan, which ones are nan."""
     x, out = detached(x), detached(out)
     chosen = x == out
-    # A look at the result on the host is cheaper than another pass over the array; on a device it would wait.
-    if type(x) is not np.ndarray or np.any(out != out):
-        chosen = chosen | (x != x)
-    return chosen
+    # A look at the result is cheaper than another pass over the array.
+    return chosen | (x != x) if _has_nan(out) else chosen
 
 
-def _evenly(g, chosen, axis, others=0):
-    """Return the cotangent divided evenly among the chosen entries and `others` more, and 0 for the rest."""
+def _evenly(g, chosen, axis, others=0, each=False):
+    """Return the cotangent divided evenly among the chosen entries and `others` more, and 0 for the rest.
+
+    `each` promises that there is a chosen entry for each cotangent.
+    """
+    if each and type(g) is np.ndarray is type(chosen) and np.count_nonzero(chosen) == g.size:
+        # As many as there are cotangents, so there are no ties, and few entries to write.
+        h = np.zeros(chosen.shape, g.dtype)
+        np.copyto(h, g, where=chosen)
+        return h
     wide = accumulation_dtype(g.dtype)
     ties = chosen.sum(axis, wide or g.dtype, None, True) + others
     part = g / (ties + (ties == 0))
-    return np.where(chosen, part if wide is None else part.astype(g.dtype), 0)
+    return only(part if wide is None else part.astype(g.dtype), chosen)
 
 
 def _share(g, x, out, axis=None, keepdims=False, initial=None, where=True):
     """Return the cotangent divided evenly among the entries that equal the extremum; a nan takes all of it."""
     g, out = kept(g, x.shape, axis, keepdims), kept(out, x.shape, axis, keepdims)
     chosen = _chosen(x, out)
+    if initial is None and where is True:
+        return _evenly(g, chosen, axis, each=True)
     if where is not True:
         chosen = chosen & constant(where, x)
     return _evenly(g, chosen, axis, 0 if initial is None else (detached(out) == initial) | (initial != initial))
@@ -417,6 +451,8 @@ def _share_of_numbers(g, x, out, axis=None, keepdims=False, initial=None, where=
     """Return the cotangent divided evenly among the entries that equal the extremum; nan takes nothing."""
     g, out = kept(g, x.shape, axis, keepdims), kept(out, x.shape, axis, keepdims)
     chosen = detached(x) == detached(out)
+    if initial is None and where is True:
+        return _evenly(g, chosen, axis, each=not _has_nan(detached(out)))
     if where is not True:
         chosen = chosen & constant(where, x)
     return _evenly(g, chosen, axis, 0 if initial is None else detached(out) == initial)
@@ -491,6 +527,14 @@ def _sum_differences(g, x_shape, n, axis):
     """Return the transpose of `n` differences: as many of the cotangents between zeros, with the sign turned."""
     if not g.shape[axis]:
         return np.zeros_like(g, shape=x_shape)
+    if type(g) is np.ndarray:
+        for _ in range(n):
+            h = np.empty((*g.shape[:axis], g.shape[axis] + 1, *g.shape[axis + 1 :]), g.dtype)
+            np.subtract(_cut(g, axis, None, -1), _cut(g, axis, 1, None), out=_cut(h, axis, 1, -1))
+            np.negative(_cut(g, axis, 0, 1), out=_cut(h, axis, 0, 1))
+            h[along(axis, -1)] = g[along(axis, -1)]
+            g = h
+        return g
     edge = np.zeros_like(detached(_cut(g, axis, 0, 1)))
     for _ in range(n):
         g = np.concatenate([edge, g, edge], axis=axis)
@@ -537,7 +581,7 @@ instead(_diff, _differences, np.diff)
 def _ediff1d(ary, to_end=None, to_begin=None):
     ary = operand(ary, to_end if to_begin is None else to_begin)
     flat = ary.reshape(-1)
-    parts = [flat[1:] - flat[:-1]]
+    parts = [_differences(flat, 1, 0)]
     for name, end in (("to_begin", to_begin), ("to_end", to_end)):
         if end is not None:
             end = operand(end, ary)
@@ -652,6 +696,12 @@ def _trapezoid(y, x=None, dx=1.0, axis=-1):
     # Of an x with other axes than y, and of what both give together, the axis is counted anew.
     own = normalize_axis_index(axis, y.ndim)
     widths = dx if np.ndim(dx) == 0 else operand(dx, y)
+    if x is None and np.ndim(dx) == 0 and y.dtype.kind in "fc" and y.shape[own] > 1:
+        # Weighing the ends once takes fewer passes than adding neighbors.
+        shape = [-1 if i == own else 1 for i in range(y.ndim)]
+        weights = np.ones(y.shape[own])
+        weights[[0, -1]] = 0.5
+        return np.sum(y * constant(weights.reshape(shape), y, detached(y).real.dtype), axis=axis) * dx
     if x is not None:
         x = operand(x, y)
         widths = x[1:] - x[:-1] if x.ndim == 1 else _diff(x, axis=axis)

@@ -106,7 +106,7 @@ def root(x):
 
 
 # Where a variance is zero, so is its derivative, and that of its root is infinite; the smallest subgradient is zero.
-root = unary(root, lambda g, out: g * (out != 0) / (2 * out + (out == 0)), kink=lambda out: out == 0, on=positive)
+root = unary(root, lambda g, out: g / np.where(out == 0, np.inf, 2 * out), kink=lambda out: out == 0, on=positive)
 
 
 def _std(*args, out=None, **settings):
