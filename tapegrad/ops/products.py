@@ -44,7 +44,7 @@ def _matmul_y(g: Any, x: Any, y_shape: Shape) -> Any:
     if x.ndim == 1:
         return x[:, None] * g[..., None, :] if g.ndim else x * g
     if len(y_shape) == 1:
-        return (T(x) @ g[..., None])[..., 0]
+        return np.reshape(g, -1) @ _rows(x)
     if len(y_shape) == 2 and x.ndim > 2:
         return T(_rows(x)) @ _rows(g)
     return T(x) @ g
