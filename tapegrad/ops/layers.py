@@ -12,7 +12,7 @@ from .._op import composite, general
 from .._tape import MODE, Record, next_position, space_of
 from .._tensor import Tensor, wrap
 from ..errors import ShapeError
-from ..typing import Array
+from ..typing import Array, Shape
 from ._algebra import T, operand
 from ._domains import anything, case, real
 from .neural import softmax
@@ -23,6 +23,11 @@ __all__ = ["linear", "scaled_dot_product_attention"]
 def _rows(x: Any) -> Any:
     """Return `x` as a matrix whose rows are its last axis: one product for all of them, instead of one for each."""
     return x if x.ndim == 2 else np.reshape(x, (math.prod(x.shape[:-1]), x.shape[-1]))
+
+
+def _like_rows(x: Any, shape: Shape) -> Any:
+    """Return a matrix of rows in the shape that they had."""
+    return x if len(shape) == 2 else np.reshape(x, shape)
 
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
@@ -85,7 +90,7 @@ def _affine(x: Array, weight: Array, bias: Array | None) -> Array:
             out += bias
         else:
             out = out + bias
-    return out if x.ndim == 2 else np.reshape(out, (*x.shape[:-1], weight.shape[1]))
+    return _like_rows(out, (*x.shape[:-1], weight.shape[1]))
 
 
 def _affine_jvp(tx: Any, tw: Any, tb: Any, x: Any, weight: Any) -> Any:
@@ -100,8 +105,8 @@ _linear = general(
     "x weight bias",
     "out",
     [
-        lambda g, weight, x_shape: np.reshape(_rows(g) @ T(weight), x_shape),
-        lambda g, x: T(_rows(x)) @ _rows(g),
+        lambda g, weight, x_shape: _like_rows(_rows(g) @ weight.T, x_shape),
+        lambda g, x: _rows(x).T @ _rows(g),
         lambda g: sum_over(_rows(g), (0,)).astype(g.dtype, copy=False),
     ],
     jvp=_affine_jvp,
