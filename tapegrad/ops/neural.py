@@ -23,7 +23,7 @@ from .._tape import MODE, Record, next_position, space_of
 from .._tensor import Tensor, detached, wrap
 from ..errors import ShapeError
 from ..typing import Array, Axis
-from ._algebra import constant, count, kept_shape, largest_number, operand, spread
+from ._algebra import blockwise, constant, count, kept_shape, largest_number, operand, spread
 from ._domains import away_from, case, integers, interval, real
 from .arithmetic import only
 
@@ -73,7 +73,11 @@ def sigmoid(x: Any) -> Any:
     >>> tg.sigmoid(x).detach()
     tensor([0. , 0.5, 1. ])
     """
-    e = np.negative(_floating(x))
+    return _logistic(np.negative(_floating(x)))
+
+
+def _logistic(e: Array) -> Array:
+    """Return 1 / (1 + exp(e)) in the memory of `e`."""
     # Where exp overflows, its inverse is zero to the last bit: the infinity is right, only the warning is not.
     with np.errstate(over="ignore"):
         e = np.exp(e, out=_in_place(e))
@@ -176,7 +180,7 @@ def softplus(x: Any) -> Any:
     return e
 
 
-softplus = unary(softplus, lambda g, x: sigmoid(x) * g, on=interval(-6, 6))
+softplus = unary(softplus, blockwise(lambda g, x: sigmoid(x) * g), on=interval(-6, 6))
 
 
 def silu(x: Any) -> Any:
@@ -210,7 +214,7 @@ def _silu_curve(g: Any, x: Any) -> Any:
 
 
 _silu_slope = unary(_silu_slope, lambda g, x: _silu_curve(g, x), name="silu_slope", on=interval(-6, 6))
-silu = unary(silu, lambda g, x: _silu_slope(x) * g, on=interval(-6, 6))
+silu = unary(silu, blockwise(lambda g, x: _silu_slope(x) * g), on=interval(-6, 6))
 
 
 # The normal distribution's upper tail is exp(-y**2 / 2) N(y) / D(y) for y >= 0. The coefficients, lowest power first,
@@ -317,20 +321,20 @@ _TANH_CUBIC = 0.044715
 def _gelu_tanh(x: Array) -> Array:
     # (1 + tanh(u)) / 2 is sigmoid(2 u), which keeps its relative accuracy on the left.
     u = x * x
-    u *= _TANH_SCALE * _TANH_CUBIC
-    u += _TANH_SCALE
+    u *= -_TANH_SCALE * _TANH_CUBIC
+    u -= _TANH_SCALE
     u *= x
-    s = sigmoid(u)
+    s = _logistic(u)
     s *= x
     return s
 
 
 def _gelu_tanh_slope(x: Array) -> Array:
     square = x * x
-    u = square * (_TANH_SCALE * _TANH_CUBIC)
-    u += _TANH_SCALE
+    u = square * (-_TANH_SCALE * _TANH_CUBIC)
+    u -= _TANH_SCALE
     u *= x
-    s = sigmoid(u)
+    s = _logistic(u)
     # d/dx x s(u(x)) = s (1 + x u' (1 - s))
     square *= 3 * _TANH_SCALE * _TANH_CUBIC
     square += _TANH_SCALE
@@ -465,8 +469,17 @@ def _in_single(function: Any, x: Any, *settings: Any) -> Any:
     return function(x, *settings) if wide is None else function(x.astype(wide), *settings).astype(x.dtype)
 
 
+def _shifted(x: Array, axis: Axis) -> Array:
+    """Return `x` less its largest entries along `axis`."""
+    largest = _largest(x, axis)
+    # To look at few numbers is cheaper than to be ready for infinities among many; a device would have to wait.
+    if type(largest) is np.ndarray and 8 * largest.size <= x.size and np.isfinite(largest).all():
+        return x - largest
+    return _below(x, _finite(largest))
+
+
 def _softmax(x: Array, axis: Axis) -> Array:
-    d = _below(x, _finite(_largest(x, axis)))
+    d = _shifted(x, axis)
     e = np.exp(d, out=_in_place(d))
     e /= _total(e, axis)
     return e
@@ -514,7 +527,7 @@ softmax = general(
 
 
 def _log_softmax(x: Array, axis: Axis) -> Array:
-    d = _below(x, _finite(_largest(x, axis)))
+    d = _shifted(x, axis)
     d -= np.log(_total(np.exp(d), axis))
     return d
 
