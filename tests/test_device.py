@@ -11,9 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 import tapegrad as tg
+import tapegrad.__main__ as job
 from tapegrad import _array, nn, optim
 from tapegrad.data import batches
 from tapegrad.errors import DeviceError, LostGradientError, MissingPackageError, OutOfMemoryError
+from tapegrad.examples import layer_backprop, node_graph, seed_network
 from tapegrad.testing import _standin, _sweep, check_gradients, counting, cuda_standin, strict
 
 # The tests that run without a device run on the stand-in, which is no CuPy in one respect: it can be counted.
@@ -918,3 +920,59 @@ def test_what_cupy_refuses_is_what_the_stand_in_refuses():
         if _sweep.runs_on_device(entry, module=cupy) != _sweep.runs_on_device(entry, module=strict)
     ]
     assert differ == []
+
+
+# Programs by their command lines
+
+
+def _programs(folder):
+    return {
+        "main job": (job.main, ["--quiet", "--epochs", "2", "--output", str(folder)]),
+        "seed network": (seed_network.main, ["--epochs", "3", "--output", str(folder)]),
+        "node graph": (node_graph.main, ["--epochs", "3"]),
+        "layers": (layer_backprop.main, ["--epochs", "3"]),
+    }
+
+
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+@pytest.mark.parametrize("name", _programs(""))
+def test_programs_on_the_stand_in(name, device, tmp_path):
+    main, arguments = _programs(tmp_path)[name]
+    with cuda_standin(), counting() as counts:
+        assert main([*arguments, "--device", device]) in (None, 0)
+    assert counts.uploads == 0
+    assert counts.called("matmul") > 10
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", _programs(""))
+def test_programs_on_the_device(name, tmp_path):
+    cuda()
+    main, arguments = _programs(tmp_path)[name]
+    assert main([*arguments, "--device", "cuda"]) in (None, 0)
+
+
+@pytest.mark.parametrize("name", _programs(""))
+def test_programs_say_what_is_wrong_with_the_device(name, tmp_path, monkeypatch, capsys):
+    main, arguments = _programs(tmp_path)[name]
+    monkeypatch.setattr(_array, "CUDA", [Broken(100)])
+    try:
+        status = main([*arguments, "--device", "cuda"])
+        said = capsys.readouterr().err
+    except SystemExit as end:
+        status, said = end.code, str(end.code)
+    assert status not in (0, None)
+    assert "no CUDA device was found; see whether nvidia-smi lists one" in said
+    assert "Traceback" not in said
+    assert "\n" not in said.strip()
+
+
+def test_training_in_the_main_job_waits_once_an_epoch(tmp_path):
+    def waits(epochs):
+        arguments = ["--quiet", "--epochs", str(epochs), "--device", "cuda", "--output", str(tmp_path)]
+        with cuda_standin(), counting() as counts:
+            assert job.main(arguments) == 0
+        return counts.synchronizations
+
+    # Twenty-two steps an epoch, and in the evaluation after it two losses and two accuracies.
+    assert waits(3) - waits(2) == waits(2) - waits(1) <= 4

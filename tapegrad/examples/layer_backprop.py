@@ -186,8 +186,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train with layers and on the tape, and compare; see `--help`."""
     options = arguments(__doc__).parse_args(argv)
     try:
-        layers = list(with_layers(options.epochs, options.rate, options.device))
-        tape = list(with_tensors(options.epochs, options.rate, options.device))
+        with tg.device(options.device):
+            layers = list(with_layers(options.epochs, options.rate, options.device))
+            tape = list(with_tensors(options.epochs, options.rate, options.device))
         show(layers)
         print(f"largest difference of any number in any epoch from the tape: {largest_difference(layers, tape):.1e}")
     except TapegradError as error:

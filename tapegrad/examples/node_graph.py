@@ -225,13 +225,15 @@ def main(argv: Sequence[str] | None = None) -> None:
     """Train on nodes and on the tape, compare, and measure; see `--help`."""
     options = arguments(__doc__).parse_args(argv)
     try:
-        network = Network(options.device)
+        with tg.device(options.device):
+            network = Network(options.device)
+            nodes = list(with_nodes(options.epochs, options.rate, options.device))
+            tape = list(with_tensors(options.epochs, options.rate, options.device))
         print("order of the nodes:", ", ".join(type(node).__name__ for node in network.order), "\n")
-        nodes = list(with_nodes(options.epochs, options.rate, options.device))
-        tape = list(with_tensors(options.epochs, options.rate, options.device))
         show(nodes)
         print(f"largest difference of any number in any epoch from the tape: {largest_difference(nodes, tape):.1e}")
-        on_nodes, on_tape = costs(options.rate, options.device)
+        with tg.device(options.device):
+            on_nodes, on_tape = costs(options.rate, options.device)
         print(f"one step: {on_nodes * 1e6:.1f} µs on nodes, {on_tape * 1e6:.1f} µs on the tape")
         print(
             f"the tape costs {on_tape / on_nodes:.2f} times as much, and needs no nodes, no order, no backward to write"

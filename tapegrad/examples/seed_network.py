@@ -223,8 +223,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     options = parser.parse_args(argv)
     try:
         hand = list(by_hand(options.epochs, options.rate))
-        tensors = list(with_tensors(options.epochs, options.rate, options.device))
-        modules = list(with_modules(options.epochs, options.rate, options.device))
+        with tg.device(options.device):
+            tensors = list(with_tensors(options.epochs, options.rate, options.device))
+            modules = list(with_modules(options.epochs, options.rate, options.device))
         show(hand)
         print("largest difference of any number in any epoch from backpropagation by hand")
         print(f"  plain tensors  {largest_difference(hand, tensors):.1e}")
