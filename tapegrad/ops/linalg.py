@@ -688,8 +688,13 @@ def _cuts(a: Any, rcond: Any) -> bool:
 
 def _pinv_vjp(g: Any, a: Any, out: Any, rcond: Any = None) -> Any:
     p, gt = out, T(g)
-    left, right = (gt @ p) @ H(p), H(p) @ (p @ gt)
-    h = conj(left - a @ (p @ left) + right - (right @ p) @ a) - T(p) @ g @ T(p)
+    # Of products of three, the pair whose product is small comes first.
+    if a.shape[-2] > a.shape[-1]:
+        left, right = gt @ (p @ H(p)), H(p) @ (p @ gt)
+        h = conj(left - a @ (p @ left) + right - right @ (p @ a)) - T(p) @ (g @ T(p))
+    else:
+        left, right = (gt @ p) @ H(p), (H(p) @ p) @ gt
+        h = conj(left - (a @ p) @ left + right - (right @ p) @ a) - (T(p) @ g) @ T(p)
     if not _cuts(a, rcond):
         return h
     # That was the cotangent of a without the part that is dropped: of a times the projector on the rows that are kept.
@@ -931,7 +936,11 @@ composite(
     np.linalg.matrix_norm,
     lambda x, /, *, keepdims=False, ord="fro": _norm(x, ord, (-2, -1), keepdims),
     on=nonzero,
-    cases=[case((3, 2)), case((2, 3, 2), keepdims=True), *(case((2, 3, 2), ord=ord) for ord in _MATRIX_ORDERS[1:])],
+    cases=[
+        case((3, 2)),
+        case((2, 3, 2), keepdims=True),
+        *(case((2, 3, 2), ord=ord, on=complex_spectral) for ord in _MATRIX_ORDERS[1:]),
+    ],
 )
 
 

@@ -9,6 +9,7 @@ shorter list a shorter one, and hypothesis shrinks programs by shrinking the lis
 from __future__ import annotations
 
 import ast
+import dataclasses
 import functools
 import itertools
 import linecache
@@ -16,7 +17,6 @@ import math
 import warnings
 import weakref
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -127,13 +127,17 @@ class Program:
 # What programs are made of
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Word:
-    """One way to call an op: `code` with a place for each operand, and the domain that each must lie in."""
+    """One way to call an op: `code` with a place for each operand, and the domain that each must lie in.
+
+    `square` says of each operand whether its cases are square matrices only.
+    """
 
     name: str
     code: str
     domains: tuple[Domain, ...]
+    square: tuple[bool, ...]
 
     @functools.cached_property
     def function(self) -> Callable[..., Any]:
@@ -153,9 +157,10 @@ _SPELLED = ["-{}", "{}.T", "{} ** 2", "1.5 * {}", "{} + 0.5", "2.0 - {}", "0.75 
 @functools.cache
 def words() -> tuple[tuple[Word, ...], ...]:
     """Return the ways to call each op, the simplest first."""
-    made = [Word("indexing", code, (anything,) * code.count("{}")) for code in _INDEXED]
-    made += [Word("arithmetic", code, (anything,)) for code in _SPELLED]
-    made += [Word("where", f"np.where({{}} > {c}, {{}}, {{}})", (real, anything, anything)) for c in (0, 0.7)]
+    made = [Word("indexing", code, (anything,) * code.count("{}"), (False, False)) for code in _INDEXED]
+    made += [Word("arithmetic", code, (anything,), (False,)) for code in _SPELLED]
+    where = "np.where({{}} > {}, {{}}, {{}})"
+    made += [Word("where", where.format(c), (real, anything, anything), (False,) * 3) for c in (0, 0.7)]
     for op in RULES.values():
         path = _path(op)
         if path is None or op.name.startswith("_"):
@@ -165,10 +170,16 @@ def words() -> tuple[tuple[Word, ...], ...]:
             domains = _domains(op, example)
             if code is not None and domains is not None:
                 several = len(op.outputs) if op.kind != "composite" else 1
-                made += [Word(op.name, f"{code}[{i}]" if several > 1 else code, domains) for i in range(several)]
+                square = tuple(len(shape) > 1 and shape[-1] == shape[-2] for shape in _shapes(example))
+                made += [
+                    Word(op.name, f"{code}[{i}]" if several > 1 else code, domains, square) for i in range(several)
+                ]
     of_op: dict[str, dict[Any, Word]] = {}
     for word in sorted(made, key=_complexity):
-        of_op.setdefault(word.name, {})[word.code, word.domains] = word
+        known = of_op.setdefault(word.name, {})
+        other = known.get((word.code, word.domains), word)
+        square = tuple(a and b for a, b in zip(word.square, other.square, strict=True))
+        known[word.code, word.domains] = dataclasses.replace(word, square=square)
     return tuple(sorted((tuple(found.values()) for found in of_op.values()), key=lambda found: _complexity(found[0])))
 
 
@@ -190,6 +201,8 @@ def _call(op: Op, path: str, example: Case) -> str | None:
     parts = [*example.before, *example.args, *example.settings.values()]
     if not all(_is_literal(part) for part in parts):
         return None
+    if "norm" in op.name and isinstance(example.settings.get("axis"), tuple) and "ord" in example.settings:
+        return None  # of matrices along such axes no domain says whether their singular values are apart
     if any(entry is None or (isinstance(entry, list) and not entry) for entry in example.shapes):
         return None
     holes = [f"[{', '.join(['{}'] * len(entry))}]" if isinstance(entry, list) else "{}" for entry in example.shapes]
@@ -211,11 +224,15 @@ def _is_literal(value: Any) -> bool:
         return False
 
 
+def _shapes(example: Case) -> list[Any]:
+    return [shape for entry in example.shapes for shape in (entry if isinstance(entry, list) else [entry])]
+
+
 def _domains(op: Op, example: Case) -> tuple[Domain, ...] | None:
     """Return a domain for each operand of a case; None if some of them are constants."""
     on = example.on if example.on is not None else op.on
     found: tuple[Domain, ...] = (anything,) if on is None else tuple(on) if isinstance(on, (list, tuple)) else (on,)
-    shapes = [shape for entry in example.shapes for shape in (entry if isinstance(entry, list) else [entry])]
+    shapes = _shapes(example)
     found = (*found, *found[-1:] * len(shapes))[: len(shapes)]
     rng = np.random.default_rng(0)
     drawn = [np.asarray(domain.draw(rng, shape)) for domain, shape in zip(found, shapes, strict=True)]
@@ -225,7 +242,7 @@ def _domains(op: Op, example: Case) -> tuple[Domain, ...] | None:
 # Growing
 
 
-@dataclass
+@dataclasses.dataclass
 class Value:
     """What a name stands for: the value at the inputs, and at inputs next to them."""
 
@@ -262,8 +279,11 @@ class Grown:
             places.insert(others % 2 * i, count - 1 - others // 2 % count)
             others //= 2 * count
         operands = []
-        for place, domain in zip(places, word.domains, strict=True):
-            operand = _moved(self.values[place], domain)
+        for place, domain, square in zip(places, word.domains, word.square, strict=False):
+            value = self.values[place]
+            if square and (value.here.ndim < 2 or value.here.shape[-1] != value.here.shape[-2]):
+                return False
+            operand = _moved(value, domain)
             if operand is None:
                 return False
             operands.append(operand)
