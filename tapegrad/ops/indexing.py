@@ -635,8 +635,8 @@ composite(
 
 def _sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
     a = operand(a)
-    if order is not None:
-        np.sort(detached(a), order=order)  # NumPy's own complaint
+    if kind is not None or order is not None or stable is not None:
+        np.sort(np.empty(0), kind=kind, order=order, stable=stable)  # NumPy's complaint
     if axis is None:
         a, axis = np.reshape(a, -1), 0
     return rearrange(a, np.argsort(detached(a), axis=axis, kind="stable"), axis)
@@ -649,6 +649,7 @@ def _partition(a: Any, kth: Any, axis: int | None = -1, kind: str = "introselect
     x = detached(a)
     # NumPy says nothing about where ties go, so they are taken from left to right: the n-th smallest of the result is
     # the n-th smallest of a.
+    np.partition(np.empty(1), 0, kind=kind)  # NumPy's complaint
     settings = {} if order is None else {"order": order}
     result = np.partition(x, detached(kth), axis=axis, **settings)
     smallest = np.argsort(x, axis=axis, kind="stable")

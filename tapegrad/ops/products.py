@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import functools
 import math
+import operator
 import string
 from typing import Any
 
@@ -100,7 +101,10 @@ def _both(x: Any, y: Any) -> tuple[Any, Any]:
 def _vecdot(x1: Any, x2: Any, /, axis: int = -1) -> Any:
     x1, x2 = _both(x1, x2)
     if axis != -1:
+        axis = operator.index(axis)
         x1, x2 = np.moveaxis(x1, axis, -1), np.moveaxis(x2, axis, -1)
+    if x1.shape[-1:] != x2.shape[-1:]:
+        np.vecdot(np.empty(x1.shape), np.empty(x2.shape))  # NumPy's complaint: a size of 1 is not repeated
     return np.einsum("...i,...i", conj(x1), x2)
 
 
