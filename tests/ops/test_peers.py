@@ -535,7 +535,7 @@ def test_derivatives_agree(peer, name):
 
 
 # So many functions correspond, and the number only grows.
-LEAST = {"jax": 280, "torch": 225}
+LEAST = {"jax": 310, "torch": 235}
 
 
 def test_enough_functions_are_compared(peer):
