@@ -59,8 +59,14 @@ def _fft_transpose(g: Any, x_shape: Shape, axis: int, norm: Any, transform: Call
 
 
 def _rfft_transpose(g: Any, x_shape: Shape, n: int | None, axis: int, norm: Any) -> Any:
-    # The half that was left out has the cotangent zero, and the engine takes the real part.
-    return _resized(np.fft.fft(g, x_shape[axis] if n is None else n, axis, norm), x_shape[axis], axis)
+    # The real part of the transform of g, which irfft gives from one half of the conjugate: but for the first entry,
+    # and the middle one of an even length, the other half has the cotangent zero, so that it counts for half.
+    axis %= g.ndim
+    n = x_shape[axis] if n is None else n
+    end = (n + 1) // 2
+    pieces = g[along(axis, slice(0, 1))], 0.5 * g[along(axis, slice(1, end))], g[along(axis, slice(end, None))]
+    h = np.fft.irfft(np.conj(np.concatenate(pieces, axis)), n, axis, _INVERSE_NORM[norm])
+    return _resized(h, x_shape[axis], axis)
 
 
 def _irfft_transpose(g: Any, x_shape: Shape, x_dtype: Any, axis: int, norm: Any) -> Any:

@@ -194,8 +194,25 @@ def _cov(m, y=None, rowvar=True, bias=False, ddof=None, fweights=None, aweights=
         warnings.warn("Degrees of freedom <= 0 for slice", RuntimeWarning, stacklevel=4)
         freedom = 0.0
     x = x - mean[:, None]
-    products = x @ conj(T(x if w is None else x * w))
+    products = _products(x) if w is None else x @ conj(T(x * w))
     return np.squeeze(products * np.divide(1, freedom).astype(products.dtype))
+
+
+def _products(x):
+    """Return the products of each row with the conjugate of each row."""
+    return x @ conj(T(x))
+
+
+# Both factors are one, so one product serves both.
+_products = general(
+    _products,
+    "x",
+    "out",
+    lambda g, x: (g + conj(T(g))) @ conj(x),
+    name="products of rows",
+    on=anything,
+    cases=[case((2, 3)), case((3, 0)), case((1, 1))],
+)
 
 
 def _as_rows(x, name, dtype, rowvar):
