@@ -17,7 +17,7 @@ import numpy as np
 from .._array import is_array, to_host
 from .._tape import differentiable
 from .._tensor import Tensor
-from .._transforms import vjp
+from .._transforms import jvp, vjp
 from .._tree import leaves
 from ._laws import MODES, first_order, second_order
 from ._numerical import derivative
@@ -130,19 +130,31 @@ def _tried(traced: Trace, order: int, modes: Sequence[str]) -> tuple[list[Guilty
 def _inside(number: int, step: Step) -> list[Guilty]:
     """Return the operations with a wrong VJP among those that the rule of `step` itself is computed with."""
     point = step.subject().doubled()
-    gs = point.cotangents()
-    count = len(gs)
+    gs, ts = point.cotangents(), point.like(point.xs)
+    name, count = f"the rule of {step.op.name}", len(gs)
 
     def pulled(*given: Any) -> list[Any]:
         return list(vjp(point.call, *given[count:])[1](list(given[:count])))
 
+    def pushed(*given: Any) -> list[Any]:
+        return list(jvp(point.call, given[len(ts) :], given[: len(ts)])[1])
+
+    found = []
     try:
-        traced = trace(Subject(f"the rule of {step.op.name}", pulled, [*gs, *point.xs]))
-        found = [inner for inner in traced.steps if inner.places and inner.op.name != step.op.name]
-        errors = [(inner, fault(inner, None, 1, ("reverse",))) for inner in found[:_MOST]]
+        for rule, inputs in ((pulled, [*gs, *point.xs]), (pushed, [*ts, *point.xs])):
+            steps = trace(Subject(name, rule, inputs)).steps
+            for inner in steps[:_MOST]:
+                if inner.places and inner.op.name != step.op.name and _is_finite(inner):
+                    error = fault(inner, None, 1, ("reverse",))
+                    found += [Guilty(number, inner, error, step)] if error is not None else []
     except Exception:
-        return []
-    return [Guilty(number, inner, error, step) for inner, error in errors if error is not None]
+        # The rule cannot be run again, or not be differentiated: then it is wrong itself.
+        return found
+    return found
+
+
+def _is_finite(step: Step) -> bool:
+    return all(np.isfinite(to_host(x)).all() for x in step.inputs if is_array(x) and x.dtype.kind in "fc")
 
 
 def _kind(step: Step) -> Any:

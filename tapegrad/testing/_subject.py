@@ -47,7 +47,8 @@ class Subject:
     """A function to be checked, as a function of its differentiable inputs alone, at one point.
 
     `call` takes arrays or tensors like `xs` and gives the list of its floating point and complex results. `labels` are
-    the inputs' names where they are known, as the function's parameters spell them: `w`, `params['bias']`.
+    the inputs' names where they are known, as the function's parameters spell them: `w`, `params['bias']`; `positions`
+    say which arguments they are, if there are others between them.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Subject:
     xs: list[Any]
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
     labels: Sequence[str] = ()
+    positions: Sequence[int] = ()
 
     @functools.cached_property
     def outputs(self) -> list[Any]:
@@ -68,7 +70,8 @@ class Subject:
 
     def label(self, k: int) -> str:
         """Return what messages call input `k`: `input 0 (w)`."""
-        return f"input {k} ({self.labels[k]})" if k < len(self.labels) and self.labels[k] else f"input {k}"
+        number = self.positions[k] if self.positions else k
+        return f"input {number} ({self.labels[k]})" if k < len(self.labels) and self.labels[k] else f"input {number}"
 
     def like(self, arrays: Sequence[Any]) -> list[Any]:
         """Return random arrays of the shapes, dtypes and libraries of `arrays`, with entries between -1 and 1."""

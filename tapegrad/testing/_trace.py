@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ class Step:
     """One operation as it happened: its inputs as given, without their history, and its results.
 
     `parents` are the records of the inputs, None for constants; `record` is what it left on the tape, if anything.
+    `used` are, of several results, those that the program went on with: of eigenvectors that nobody asks for, the
+    derivative need not exist.
     """
 
     op: Op
@@ -38,6 +40,7 @@ class Step:
     outs: tuple[Any, ...]
     record: Record | None
     place: Place | None
+    used: set[int] = field(default_factory=set)
 
     @property
     def places(self) -> list[int]:
@@ -62,20 +65,19 @@ class Step:
         places = self.places
         symmetric = {k for k in places if is_hermitian(self.op, k) and _holds(given[k])}
 
-        def call(*moving: Any) -> list[Any]:
+        def call(*xs: Any) -> list[Any]:
             inputs = list(given)
-            for k, x in zip(places, moving, strict=True):
+            for k, x in zip(places, xs, strict=True):
                 inputs[k] = hermitian_part(x) if k in symmetric else x
             args, kwargs = self.call
-            return differentiable_leaves(self.op._call(inputs, args, dict(kwargs)))
+            result = self.op._call(inputs, args, dict(kwargs))
+            if len(self.op.outputs) > 1:
+                result = [y for i, y in enumerate(result) if i in self.used]
+            return differentiable_leaves(result)
 
         labels = [self.name(k) if len(self.inputs) > 1 else "" for k in places]
-        return Subject(
-            self.op.name,
-            call,
-            [np.array(x) if isinstance(x, np.generic) else x for x in map(given.__getitem__, places)],
-            labels=labels,
-        )
+        moving = [np.array(given[k]) if isinstance(given[k], np.generic) else given[k] for k in places]
+        return Subject(self.op.name, call, moving, labels=labels, positions=places)
 
 
 @functools.lru_cache(1024)
@@ -145,6 +147,14 @@ def trace(point: Subject) -> Trace:
     watching = _Watching()
     with ModeContext(recording=True, watchers=(watching,)):
         results = point.call(*inputs)
+    made = {step.record: step for step in watching.steps if step.record is not None}
+    for record in [p for step in watching.steps for p in step.parents] + [
+        y._record for y in results if isinstance(y, Tensor)
+    ]:
+        # One of several results is a record of its own, which names its place.
+        whole = made.get(next(iter(record.parents()), None)) if record is not None and record.op is not None else None
+        if whole is not None and record.op.name.startswith("result "):
+            whole.used.add(int(record.op.name.removeprefix("result ")))
     return Trace(point, inputs, watching.steps, results)
 
 
