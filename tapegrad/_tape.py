@@ -440,6 +440,7 @@ def replay(
                 target is not space
                 and target is not None
                 and (op.projects or space is None or target[1] is not space[1])
+                and (not op.trusted or h.shape != target[0] or h.dtype is not target[1])
             ):
                 h = projected(h, target, op, k)
             if parent.op is None or place < floor:

@@ -486,22 +486,23 @@ def commit(arrived: dict[Record, Any], protected: Any = None) -> None:
     Every gradient gets memory of its own: the caller's cotangent, views, and arrays that arrived twice are copied.
     """
     taken = {id(protected)}
+    completed: Any = None
     grads: list[tuple[Any, Tensor]] = []
     with _commit_lock:
         for record, h in arrived.items():
-            holder = grad_holder(record)
+            holder = record if type(record) is Leaf else grad_holder(record)
             if holder is None:
                 continue
-            shape, dtype = holder.shape, holder.dtype
+            dtype = holder.dtype
             if dtype.kind == "c":
                 h = h.conj()
-            if h.shape != shape or h.dtype != dtype:
-                h = project(h, shape, dtype)
-            if isinstance(h, Tensor):
+            if h.dtype is not dtype or h.shape != holder.shape:
+                h = project(h, holder.shape, dtype)
+            if type(h) is Tensor:
                 grad = wrap(h._array.copy(), h._record) if holder.grad is None else holder.grad + h
             elif holder.grad is not None:
                 grad = wrap(holder.grad._array + h, holder.grad._record)
-            elif id(h) in taken or getattr(h, "base", None) is not None:
+            elif id(h) in taken or h.base is not None:
                 grad = wrap(h.copy())
             else:
                 taken.add(id(h))
@@ -509,9 +510,11 @@ def commit(arrived: dict[Record, Any], protected: Any = None) -> None:
             grads.append((holder, grad))
         for holder, grad in grads:
             holder.grad = grad
-    for holder, _ in grads:
-        for complete in holder.completed or ():
-            complete()
+            completed = completed or holder.completed
+    if completed:
+        for holder, _ in grads:
+            for complete in holder.completed or ():
+                complete()
 
 
 def _check_castable(result: Tensor, target: Any) -> None:
