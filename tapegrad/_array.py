@@ -387,8 +387,9 @@ def sum_over(values: Any, axes: Sequence[int]) -> Any:
     Leading axes are summed by BLAS, as a product with ones: up to twenty times as fast for NumPy's arrays, and on a
     device, where a reduction to few numbers keeps few of its processors busy, large arrays are summed so too.
     """
+    here = type(values) is np.ndarray
     if (
-        type(values) in LIBRARIES
+        (here or (type(values) in LIBRARIES and values.size >= _MANY))
         and axes[-1] == len(axes) - 1 < values.ndim - 1
         and values.dtype.char in "fd"
         and values.flags.c_contiguous
@@ -396,14 +397,12 @@ def sum_over(values: Any, axes: Sequence[int]) -> Any:
     ):
         rest = values.shape[len(axes) :]
         rows = math.prod(values.shape[: len(axes)])
-        ones = None
-        if type(values) is np.ndarray:
+        if here:
             ones = (_ones if rows <= 65536 else np.ones)(rows, values.dtype.char)
-        elif values.size >= _MANY:
+        else:
             ones = np.ones_like(values, shape=rows)
-        if ones is not None:
-            total = ones @ (values if values.ndim == 2 else values.reshape(rows, -1))
-            return total if len(rest) == 1 else total.reshape(rest)
+        total = ones @ (values if values.ndim == 2 else values.reshape(rows, -1))
+        return total if len(rest) == 1 else total.reshape(rest)
     wide = accumulation_dtype(values.dtype)
     return values.sum(axis=axes[0] if len(axes) == 1 else tuple(axes), dtype=wide)
 
@@ -423,10 +422,10 @@ class deterministic(contextlib.ContextDecorator):  # noqa: N801 - a function by 
     """Return a context, also a decorator, under which gradients on a CUDA device are the same bits in every run.
 
     What reads an entry more than once (`x[[0, 0]]`, `np.take`, an embedding) adds to its gradient more than once. CuPy
-    does that by atomic additions, whose order, and so the last bits of the sum, changes from run to run. Here they are
-    replaced by a sorted sum, in an order that the indices alone decide; it takes a sort and some ten kernels more, and
-    waits for nothing. On the host gradients are always the same bits. It covers this thread or task, and `backward`
-    must run under it.
+    does that, and `np.bincount` and histograms with tracked weights, by atomic additions, whose order, and so the last
+    bits of the sum, changes from run to run. Here they are replaced by a sorted sum, in an order that the indices alone
+    decide; it takes a sort and some ten kernels more, and waits for nothing. On the host gradients are always the same
+    bits. It covers this thread or task, and `backward` must run under it.
 
     Parameters
     ----------
@@ -471,6 +470,15 @@ def scatter_add(target: Array, index: Any, values: Array) -> None:
         np.add.at(target.imag, index, values.imag)
     else:
         np.add.at(target, index, values)
+
+
+def count_up(places: Array, weights: Array, size: int) -> Array:
+    """Return np.bincount of `weights`, `size` sums or more, added up in a fixed order where that is asked for."""
+    if device_of(weights) == "cpu" or not _DETERMINISTIC.get():
+        return np.bincount(places, weights, size)
+    total = np.zeros_like(weights, shape=max(size, int(np.max(places)) + 1 if places.size else 0), dtype=np.float64)
+    sorted_add(total, places, weights.astype(np.float64, copy=False))
+    return total
 
 
 def sorted_add(target: Array, index: Any, values: Array) -> None:

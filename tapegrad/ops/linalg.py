@@ -14,6 +14,11 @@ other there is no derivative, and the rules give NaN:
   All of this holds for singular values and vectors too.
 * A complex cotangent that depends on the phases of eigenvectors or singular vectors: NaN. Tangents of such vectors in
   forward mode are those of one smooth choice of phases, which need not be NumPy's.
+
+An input that NumPy refuses (not positive definite, singular, no convergence) raises its LinAlgError, and nothing is
+recorded. On a CUDA device CuPy computes on without a word, into NaN or worse, because to know it would have to wait
+for the device. Where that is wanted, `with cupyx.errstate(linalg="raise"):` around forward and backward passes makes
+it raise as NumPy does; each decomposition then synchronizes.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_tuple
 
-from .._array import device_of, is_array, to_host
+from .._array import count_up, device_of, is_array, to_host
 from .._op import CLASSIFIED, composite, general, linear, unary
 from .._tensor import OPS, Tensor, detached, wrapped
 from ._algebra import (
@@ -673,7 +673,7 @@ composite(np.nanpercentile, _quantiles(np.nanpercentile, True, False), on=distin
 # Histograms
 
 _counted = linear(
-    lambda weights, places, size: np.bincount(places, weights, size),
+    lambda weights, places, size: count_up(places, weights, size),
     lambda g, places: g[places],
     inputs="weights",
     free="size",
