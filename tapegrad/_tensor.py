@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Any
 from . import _array
 from ._array import as_array, device_of, holders, is_array, to_host
 from ._tape import MODE, Leaf, Level, Mode, ModeContext, Record, Watcher, differentiable, project, replay
-from .errors import DeviceError, DtypeError, HistoryError, LeafError, LostGradientError, ShapeError, UnsupportedError
+from .errors import (
+    DeviceError,
+    DtypeError,
+    HistoryError,
+    LeafError,
+    LostGradientError,
+    ShapeError,
+    TapegradError,
+    UnsupportedError,
+)
 from .typing import Array, ArrayLike, DtypeLike, Formula, NdarrayMethods, Shape
 
 if TYPE_CHECKING:
@@ -240,8 +249,8 @@ class Tensor(NdarrayMethods):
             if op is not None:
                 try:
                     return op(*inputs)
-                except _array.MENDED as error:
-                    raise _array.explained(error, ufunc.__name__, inputs) from error.__cause__
+                except Exception as error:
+                    raise _refusal(error, ufunc, inputs, {}) from error.__cause__
         key = ufunc if method == "__call__" else (ufunc, method)
         if key not in OPS:
             for register in LATE:
@@ -250,9 +259,12 @@ class Tensor(NdarrayMethods):
         if op is None:
             name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
             return _without_rule(getattr(ufunc, method), name, inputs, keywords)
-        if method != "__call__":
-            return op(*inputs, **keywords)
-        return _ufunc_with_keywords(op, ufunc, inputs, **keywords)
+        try:
+            if method != "__call__":
+                return op(*inputs, **keywords)
+            return _ufunc_with_keywords(op, ufunc, inputs, **keywords)
+        except Exception as error:
+            raise _refusal(error, getattr(ufunc, method), inputs, keywords) from error.__cause__
 
     def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
         op = OPS.get(function)
@@ -261,8 +273,8 @@ class Tensor(NdarrayMethods):
         target = keywords.pop("out", None)
         try:
             result = op(*args, **keywords)
-        except _array.MENDED as error:
-            raise _array.explained(error, function.__name__, (args, keywords)) from error.__cause__
+        except Exception as error:
+            raise _refusal(error, function, args, keywords) from error.__cause__
         if target is None:
             return result
         if isinstance(target, Tensor):
@@ -305,6 +317,27 @@ def _unwrap(value: Any, name: str) -> Any:
     return value
 
 
+def _refusal(error: Exception, function: Callable[..., Any], args: Any, keywords: Any) -> Exception:
+    """Return what to raise where an op failed by `error`: NumPy's own exception for the same call, if it raises one."""
+    error = _array.explained(error, function.__name__, (args, keywords))
+    if isinstance(error, TapegradError):
+        return error
+    try:
+        function(*_copied(args), **_copied(keywords))
+    except Exception as own:
+        return own
+    return error
+
+
+def _copied(value: Any) -> Any:
+    """Return `value` with copies of their arrays in place of tensors and arrays, inside lists, tuples and dicts too."""
+    if isinstance(value, Tensor) or is_array(value):
+        return detached(value).copy()
+    if type(value) in (tuple, list):
+        return type(value)(map(_copied, value))
+    return {key: _copied(entry) for key, entry in value.items()} if type(value) is dict else value
+
+
 def _without_rule(function: Callable[..., Any], name: str, args: Any, keywords: Any) -> Any:
     """Run a function that no chapter lists on the arrays of untracked tensors."""
     return wrapped(function(*_unwrap(tuple(args), name), **_unwrap(keywords, name)))
@@ -331,9 +364,14 @@ def _ufunc_with_keywords(
 ) -> Any:
     """Run a ufunc's op with the keywords that every ufunc has, each in terms of other ops."""
     # Generalized ufuncs have keywords of their own, which their ops take.
-    own = {keyword: value for keyword, value in others.items() if keyword not in ("casting", "order", "subok")}
-    if own and ufunc.signature is None:
-        raise UnsupportedError(f"{ufunc.__name__} of a tensor does not support the keyword {next(iter(own))}")
+    settings = {keyword: others.pop(keyword) for keyword in ("casting", "order", "subok") if keyword in others}
+    if others and ufunc.signature is None:
+        raise UnsupportedError(f"{ufunc.__name__} of a tensor does not support the keyword {next(iter(others))}")
+    if settings and ufunc.signature is None:
+        # Whether they can be met does not depend on the entries.
+        dtypes = (getattr(x, "dtype", None) for x in inputs)
+        samples = [x if t is None else _array.zeros((0,), t, detached(x)) for x, t in zip(inputs, dtypes, strict=True)]
+        ufunc(*samples, dtype=dtype, **settings)
     if dtype is not None:
         inputs = tuple(x.astype(dtype) if isinstance(x, Tensor) or is_array(x) else x for x in inputs)
     if out is None:
@@ -341,14 +379,14 @@ def _ufunc_with_keywords(
             raise UnsupportedError(
                 f"{ufunc.__name__} with where= and no out= leaves entries undefined; give out=, or use np.where"
             )
-        return op(*inputs, **own)
+        return op(*inputs, **others)
     if where is not True and len(out) == 1 and isinstance(out[0], Tensor):
         # NumPy computes nothing where the mask is false, so there are no values and no derivatives there either.
         mask = _array.broadcast_to(detached(where), out[0].shape)
-        assign(out[0], op(*[_array.broadcast_to(x, mask.shape)[mask] for x in inputs], **own), mask)
+        assign(out[0], op(*[_array.broadcast_to(x, mask.shape)[mask] for x in inputs], **others), mask)
         return out[0]
     if all(isinstance(target, Tensor) for target in out if target is not None):
-        results = op(*inputs, **own)
+        results = op(*inputs, **others)
         several = isinstance(results, tuple)
         stored = [
             result if target is None else store(result, target, where)
@@ -358,7 +396,7 @@ def _ufunc_with_keywords(
     for x in inputs:
         if isinstance(x, Tensor):
             x._refuse_if_tracked(f"{ufunc.__name__} into a plain array (out=, or array += tensor)")
-    return ufunc(*(detached(x) for x in inputs), out=tuple(map(detached, out)), where=detached(where), **own)
+    return ufunc(*(detached(x) for x in inputs), out=tuple(map(detached, out)), where=detached(where), **others)
 
 
 def seed_for(output: Tensor, gradient: ArrayLike | None) -> Array:
