@@ -15,12 +15,12 @@ from typing import Any, cast
 
 import numpy as np
 
-from ._array import DIFFERENTIABLE, zeros
+from ._array import DIFFERENTIABLE, is_array, zeros
 from ._op import unary
 from ._tape import FORWARD_ONLY, LEAF, MODE, Dual, Level, Mode, ModeContext, Record, differentiable, root
 from ._tensor import OPS, Tensor, detached, run_replay, seed_for, wrap
 from ._tree import described, is_leaf, leaves, map_leaves, matched, named_leaves, unflatten
-from .errors import DtypeError, HistoryError, ShapeError
+from .errors import DeviceError, DtypeError, HistoryError, ShapeError
 from .ops._domains import anything
 from .ops.creation import as_tensor
 
@@ -100,6 +100,12 @@ def _like(tree: Any, like: Any, tensors: Sequence[Tensor], name: str, what: str)
             raise ShapeError(f"got shape {t.shape} for {called}, expected {x.shape}, as {what}")
         if t.dtype.kind == "c" and x.dtype.kind != "c":
             raise DtypeError(f"got dtype {t.dtype} for {called}, expected {x.dtype}, as {what}; take its real part")
+        if t.device != x.device:
+            if isinstance(leaf, Tensor) or is_array(leaf):
+                raise DeviceError(
+                    f"got device {t.device} for {called}, expected {x.device}, as {what}; move it with to()"
+                )
+            t = t.to(x.device)
         made.append(t)
     return made
 

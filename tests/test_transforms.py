@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tapegrad as tg
-from tapegrad.errors import DtypeError, HistoryError, ShapeError
+from tapegrad.errors import DeviceError, DtypeError, HistoryError, ShapeError
 from tapegrad.testing import strict
 
 Point = namedtuple("Point", "x y")
@@ -690,6 +690,19 @@ def test_sentences_of_gradients():
     ]:
         with pytest.raises(error, match=words):
             run()
+
+
+def test_tangents_and_cotangents_on_another_device():
+    x = strict.asarray(V)
+    for run in (
+        lambda: tg.jvp(np.sin, (x,), (V,)),
+        lambda: tg.linearize(np.sin, x)[1](tg.tensor(V)),
+        lambda: tg.vjp(np.sin, x)[1](V),
+        lambda: tg.hvp(scalar, (x,), (V,)),
+    ):
+        with pytest.raises(DeviceError, match=r"got device cpu for .*, expected cuda:0, as .*; move it with to\(\)"):
+            run()
+    assert tg.jvp(np.sin, (strict.asarray(0.0),), (2.0,))[1].item() == 2.0
 
 
 @pytest.mark.parametrize(

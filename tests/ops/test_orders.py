@@ -137,7 +137,7 @@ def jax_function(jax, op):
 @pytest.mark.deep
 @pytest.mark.peers
 @pytest.mark.filterwarnings("ignore")  # what JAX warns about is its own
-@pytest.mark.parametrize("entry", largest_entries(), ids=str)
+@pytest.mark.parametrize("entry", [entry for entry in largest_entries() if not is_singular(entry)], ids=str)
 def test_third_derivatives_beside_jax(entry):
     jax = pytest.importorskip("jax")
     jax.config.update("jax_enable_x64", True)
@@ -146,6 +146,8 @@ def test_third_derivatives_beside_jax(entry):
     point = sample.subject()
     if not point.xs or not point.outputs or sample.hermitian:
         pytest.skip("no derivatives, or by triangles of matrices, where conventions differ")
+    if entry.op.name == "pinv" and "rcond" in entry.case.settings:
+        pytest.skip("JAX's rule takes the matrix for one that nothing is cut off from; differences confirm ours")
     gs = point.cotangents()
     directions = [point.like(point.xs) for _ in range(3)]
 
