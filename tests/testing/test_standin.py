@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import tapegrad as tg
 from tapegrad._array import device_of
 from tapegrad.ops._domains import positive, real
-from tapegrad.testing import StrictArray, arrays, broadcastable_arrays, counting, indices, strict
+from tapegrad.testing import StrictArray, arrays, broadcastable_arrays, counting, cuda_standin, indices, strict
 
 X = np.arange(6.0).reshape(2, 3) - 2
 V = np.array([0.5, -1.0, 2.0])
@@ -361,3 +361,128 @@ def test_nothing_of_the_stand_in_is_imported_with_tapegrad():
     code = "import sys, tapegrad; print(any(name.startswith('tapegrad.testing') for name in sys.modules))"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "False"
+
+
+# Devices, and what is no function of arrays
+
+
+def test_the_stand_in_is_the_device_where_it_is_asked_to_be():
+    with cuda_standin() as xp:
+        assert xp is strict
+        x = tg.tensor([1.0, 2.0], device="cuda")
+        assert type(x.data) is StrictArray
+    assert tg.tensor(x.data).device == "cuda:0"  # what is there stays there
+
+
+def test_arrays_live_on_the_device_that_was_current():
+    with strict.cuda.Device(1):
+        x = strict.asarray(V)
+        y = x[1:] + 1
+        assert (device_of(x), device_of(y), device_of(x[0])) == ("cuda:1", "cuda:1", "cuda:1")
+    assert strict.cuda.Device().id == 0
+    for use in (
+        lambda: x + 1,
+        lambda: np.sum(x),
+        lambda: x.sum(),
+        lambda: strict.ones(3) * x,
+        lambda: x[strict.asarray(I)],
+        lambda: x.__setitem__(0, 1.0),
+        lambda: np.add.at(strict.ones(3), strict.asarray(I), x),
+    ):
+        with pytest.raises(ValueError, match=r"resides \(1\) is different from the current device \(0\)"):
+            use()
+    assert x.get().tolist() == V.tolist()
+    assert device_of(strict.asarray(x)) == "cuda:0"
+    assert device_of(x.reshape(1, 3)) == "cuda:1"
+    assert copy.deepcopy(x).device == x.device == strict.cuda.Device(1) != strict.cuda.Device(0)
+    with pytest.raises(strict.cuda.runtime.CUDARuntimeError, match="invalid device ordinal"), strict.cuda.Device(2):
+        pass
+
+
+def test_generators_are_reproducible_and_keep_their_state_on_the_device():
+    rng, again = strict.random.default_rng(3), strict.random.default_rng(3)
+    for draw in (
+        lambda g: g.random(3),
+        lambda g: g.uniform(1, 2, (2, 2)),
+        lambda g: g.standard_normal((2, 1), np.float32),
+        lambda g: g.integers(5, size=4),
+        lambda g: g.random(),
+    ):
+        a, b = draw(rng), draw(again)
+        assert type(a) is StrictArray
+        same(a, b.get())
+        assert not np.array_equal(a.get(), draw(rng).get()) or a.size < 5
+        draw(again)
+    state = rng.bit_generator._state.copy()
+    first = rng.random(3).get()
+    rng.bit_generator._state[...] = state
+    same(rng.random(3), first)
+
+
+def test_special_functions_have_cupys_loops():
+    special = pytest.importorskip("scipy.special")
+    x = strict.asarray(np.abs(V))
+    same(special.erf(x), special.erf(np.abs(V)))
+    same(strict.cupyx.scipy.special.gammaln(x), special.gammaln(np.abs(V)))
+    assert special.erf(x.astype(np.float16)).dtype == np.float64  # CuPy's, not SciPy's
+    assert special.gammainc(x.astype(np.float32), x).dtype == np.float64
+    same(special.sici(x), special.sici(np.abs(V)))
+    for function, operand in ((special.jv, (x, x)), (special.wofz, (x,)), (special.ndtri, (x + 1j,))):
+        with pytest.raises(TypeError):
+            function(*operand)
+    with pytest.raises(AttributeError, match="no attribute 'jv'"):
+        _ = strict.cupyx.scipy.special.jv
+
+
+def test_linear_algebra_that_is_checked_raises_and_waits():
+    with counting() as counts, strict.cupyx.errstate(linalg="raise"):
+        with pytest.raises(np.linalg.LinAlgError):
+            np.linalg.cholesky(strict.asarray(-S))
+        np.linalg.inv(strict.asarray(S))
+    assert counts.synchronizations == 2
+    assert np.isnan(np.linalg.cholesky(strict.asarray(-S)).get()).all()
+
+
+def test_additions_by_index_come_in_any_order():
+    values = strict.asarray(np.sin(np.arange(3000)).astype(np.float32))
+    sums = []
+    for _ in range(5):
+        x = strict.zeros(2, np.float32)
+        np.add.at(x, strict.zeros(3000, int), values)
+        sums.append(x.get())
+    assert len({s.tobytes() for s in sums}) > 1
+    np.testing.assert_allclose(sums, [sums[0]] * 5, atol=1e-3)
+
+
+def test_calls_are_listed_with_their_keywords():
+    x = strict.asarray(X)
+    with counting() as counts:
+        np.sum(x, axis=0)
+        x.mean(axis=1, keepdims=True)
+        x @ x.T
+        x[0] = x[1]
+        np.add.at(x, strict.asarray(I[:1]), 1.0)
+    assert counts.calls == [
+        ("sum", ("axis",)),
+        ("ndarray.mean", ("axis", "keepdims")),
+        ("matmul", ()),
+        ("ndarray.__getitem__", ()),
+        ("ndarray.__setitem__", ()),
+        ("asarray", ()),
+        ("add.at", ()),
+    ]
+    assert (counts.called("matmul"), counts.called("dot")) == (1, 0)
+
+
+def test_bfloat16():
+    dtype = pytest.importorskip("ml_dtypes").bfloat16
+    x = strict.asarray(V.astype(dtype))
+    for y in (x + x, x * 2.0, 1 - x, np.exp(x), np.where(x > 0, x, x)):
+        assert y.dtype == dtype
+    with pytest.raises(TypeError):
+        np.add.at(x, strict.asarray(I), x)
+
+
+def test_dlpack():
+    np.testing.assert_array_equal(np.from_dlpack(strict.asarray(V)), V)
+    same(strict.from_dlpack(V), V)
