@@ -103,18 +103,22 @@ def _vecdot(x1: Any, x2: Any, /, axis: int = -1) -> Any:
     if axis != -1:
         axis = operator.index(axis)
         x1, x2 = np.moveaxis(x1, axis, -1), np.moveaxis(x2, axis, -1)
-    if x1.shape[-1:] != x2.shape[-1:]:
+    if x1.shape[-1:] != x2.shape[-1:] or not x1.ndim:
         np.vecdot(np.empty(x1.shape), np.empty(x2.shape))  # NumPy's complaint: a size of 1 is not repeated
     return np.einsum("...i,...i", conj(x1), x2)
 
 
 def _matvec(x1: Any, x2: Any, /) -> Any:
     x1, x2 = _both(x1, x2)
+    if x1.ndim < 2 or not x2.ndim:
+        np.matvec(np.empty(x1.shape), np.empty(x2.shape))  # NumPy's complaint
     return (x1 @ x2[..., None])[..., 0]
 
 
 def _vecmat(x1: Any, x2: Any, /) -> Any:
     x1, x2 = _both(x1, x2)
+    if not x1.ndim or x2.ndim < 2:
+        np.vecmat(np.empty(x1.shape), np.empty(x2.shape))  # NumPy's complaint
     return (conj(x1)[..., None, :] @ x2)[..., 0, :]
 
 
