@@ -109,7 +109,17 @@ def ungetitem(g: Any, x_shape: Shape, index: Any, unique: bool = False) -> Any:
         index = _unmasked(index)
     if unique or not _may_repeat(index):
         out = zeros(x_shape, g.dtype, g)
-        out[index] = g
+        runs = _runs(index) if type(g) is np.ndarray and type(index) is tuple else None
+        if runs is None:
+            out[index] = g
+            return out
+        # Slices of a few runs are copied several times as fast as entries chosen by a mask.
+        start = 0
+        for first, last in runs:
+            out[along(len(index) - 1, slice(first, last))] = g[
+                along(len(index) - 1, slice(start, start + last - first))
+            ]
+            start += last - first
         return out
     dtype = accumulation_dtype(g.dtype) or g.dtype
     if device_of(g) == "cpu":
@@ -118,6 +128,17 @@ def ungetitem(g: Any, x_shape: Shape, index: Any, unique: bool = False) -> Any:
         out = zeros(x_shape, dtype, g)
         scatter_add(out, index, g.astype(dtype, copy=False))
     return out.astype(g.dtype, copy=False)
+
+
+def _runs(index: tuple[Any, ...]) -> list[list[int]] | None:
+    """Return the runs of true entries in a mask of one axis, the last one of `index`; None if it is no such index."""
+    mask = index[-1] if index else None
+    if type(mask) is not np.ndarray or mask.dtype.kind != "b" or mask.ndim != 1:
+        return None
+    if any(type(entry) is not slice or entry != slice(None) for entry in index[:-1]):
+        return None
+    edges = np.flatnonzero(np.diff(mask, prepend=False, append=False))
+    return edges.reshape(-1, 2).tolist() if edges.size <= 32 else None
 
 
 def _added_up(g: Array, x_shape: Shape, index: Any) -> Array:
@@ -133,6 +154,8 @@ def _added_up(g: Array, x_shape: Shape, index: Any) -> Array:
         return out
     if all(is_array(entry) and entry.dtype.kind in "iu" for entry in entries):
         lead = len(entries)
+        if lead == 1 and entries[0].ndim == 1 and math.prod(x_shape[1:]) >= 16:
+            return _rows_added_up(out, g, entries[0])
         width = math.prod(x_shape[lead:])
         numbers: Any = 0
         for entry, n in zip(entries, x_shape, strict=False):
@@ -142,6 +165,22 @@ def _added_up(g: Array, x_shape: Shape, index: Any) -> Array:
     else:
         numbers = np.arange(out.size).reshape(x_shape)[index]
     np.add.at(out.reshape(-1), numbers.reshape(-1), g.reshape(-1))
+    return out
+
+
+def _rows_added_up(out: Array, g: Array, places: Array) -> Array:
+    """Return `out`, zeros, with the rows of `g` added at `places`: first those that come first at theirs, and so on."""
+    places = places.astype(np.intp, copy=False) % max(len(out), 1)
+    order = np.argsort(places, kind="stable")
+    first = np.flatnonzero(np.diff(places[order], prepend=-1))
+    lengths = np.diff(first, append=places.size)
+    if lengths.max() > 8:
+        out[places[order[first]]] = np.add.reduceat(g[order], first, axis=0)
+        return out
+    rank = np.arange(places.size) - np.repeat(first, lengths)
+    for i in range(lengths.max()):
+        rows = order[rank == i]
+        out[places[rows]] += g[rows]
     return out
 
 

@@ -406,3 +406,30 @@ def test_take_writes_to_a_tensor():
     assert np.take(x, [2, 0], out=out) is out
     np.sum(out * out).backward()
     np.testing.assert_array_equal(x.grad.data, [2, 0, 6])
+
+
+@pytest.mark.parametrize("hi", [3, 50, 400])
+@pytest.mark.parametrize("shape", [(400, 20), (400, 4, 5), (400, 3)])
+def test_rows_that_are_read_again_and_again_add_up(shape, hi):
+    rng = np.random.default_rng(0)
+    rows = rng.integers(-hi, hi, 120)
+    x = tg.tensor(rng.standard_normal(shape), requires_grad=True)
+    g = rng.standard_normal((120, *shape[1:]))
+    x[rows].backward(g)
+    expected = np.zeros(shape)
+    np.add.at(expected, rows, g)
+    np.testing.assert_allclose(x.grad.data, expected, rtol=0, atol=1e-13)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+@pytest.mark.parametrize("gaps", [[], [0], [5, 6, 7, 30], [39], list(range(0, 40, 2)), list(range(40))])
+def test_masks_of_one_axis_put_cotangents_back(axis, gaps):
+    mask = np.ones(40, bool)
+    mask[gaps] = False
+    index = (slice(None),) * axis + (mask,)
+    x = tg.tensor(np.arange(1600.0).reshape(40, 40), requires_grad=True)
+    g = np.arange(1.0, 1.0 + x.detach()[index].size).reshape(x.detach()[index].shape)
+    x[index].backward(g)
+    expected = np.zeros((40, 40))
+    expected[index] = g
+    np.testing.assert_array_equal(x.grad.data, expected)
