@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ._array import DIFFERENTIABLE, is_array, zeros
+from ._array import DIFFERENTIABLE, as_array, is_array, zeros
 from ._op import unary
 from ._tape import FORWARD_ONLY, LEAF, MODE, Dual, Level, Mode, ModeContext, Record, differentiable, root
 from ._tensor import OPS, Tensor, detached, run_replay, seed_for, wrap
@@ -105,7 +105,7 @@ def _like(tree: Any, like: Any, tensors: Sequence[Tensor], name: str, what: str)
                 raise DeviceError(
                     f"got device {t.device} for {called}, expected {x.device}, as {what}; move it with to()"
                 )
-            t = t.to(x.device)
+            t = wrap(as_array(t.data, like=x.data))
         made.append(t)
     return made
 
