@@ -10,7 +10,7 @@ import numpy as np
 from .._array import MENDED, explained, sum_over
 from .._op import composite, general
 from .._tape import MODE, Record, next_position, space_of
-from .._tensor import Tensor, wrap
+from .._tensor import Tensor, detached, wrap
 from ..errors import ShapeError
 from ..typing import Array, Shape
 from ._algebra import T, operand
@@ -164,7 +164,8 @@ def scaled_dot_product_attention(
     if is_causal:
         if mask is not None:
             raise ValueError("got both a mask and is_causal=True; put the causal part into the mask")
-        mask = np.tri(q.shape[-2], k.shape[-2], dtype=bool)
+        rows, columns = (np.arange(n, like=detached(q)) for n in (q.shape[-2], k.shape[-2]))
+        mask = rows[:, None] >= columns
     # The queries are scaled, not the scores, of which there are more.
     scores = (q * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)) @ T(k)
     if mask is not None:

@@ -539,3 +539,11 @@ yn id->d dd->d
 zeta ff->f dd->d
 zetac l->d L->d e->d f->f d->d
 """
+
+LINALG = """\
+expm(a)
+lu(a, permute_l=False, overwrite_a=False, check_finite=True)
+lu_factor(a, overwrite_a=False, check_finite=True)
+lu_solve(lu_and_piv, b, trans=0, overwrite_b=False, check_finite=True)
+solve_triangular(a, b, trans=0, lower=False, unit_diagonal=False, overwrite_b=False, check_finite=False)
+"""

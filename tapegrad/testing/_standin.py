@@ -1040,6 +1040,35 @@ def _special(name: str, function: Any, /, *inputs: Any, **keywords: Any) -> Any:
     return tuple(StrictArray(np.array(each, dtype)) for each, dtype in zip(found, gives, strict=True))
 
 
+class Linalg(types.ModuleType):
+    """What `cupyx.scipy.linalg` is for CuPy arrays: the few functions that it has, which SciPy computes here."""
+
+    def __getattr__(self, name: str) -> Any:
+        line = next((line for line in _cupy_table.LINALG.splitlines() if line.startswith(f"{name}(")), None)
+        if line is None:
+            raise AttributeError(f"module 'cupyx.scipy.linalg' has no attribute {name!r}")
+        made = functools.partial(_scipy_linalg, name, _binder(line))
+        setattr(self, name, made)
+        return made
+
+
+def _scipy_linalg(name: str, bind: Callable[..., dict[str, Any]], /, *args: Any, **keywords: Any) -> Any:
+    _note(f"scipy.linalg.{name}", keywords)
+    sources: list[StrictArray] = []
+    given = {
+        key: _argument(name, "tup" if key == "lu_and_piv" else "a" if key == "b" else key, value, sources)
+        for key, value in bind(*args, **keywords).items()
+        if value is not _ABSENT
+    }
+    if name.startswith("lu") and any(a.ndim > 2 for a in sources):
+        raise ValueError(f"{name} takes matrices, not stacks of them")
+    function = getattr(importlib.import_module("scipy.linalg"), name)
+    # Arrays go by position, because SciPy has other names for some.
+    arrays = [given.pop(key) for key in ("a", "lu_and_piv", "b") if key in given]
+    with np.errstate(all="ignore"):
+        return _wrap(function(*arrays, **given), viewing=False)
+
+
 class BitGenerator:
     """The state of a generator, which lies on the device: here the number of draws."""
 
@@ -1115,7 +1144,9 @@ vars(strict).update(
         Device=Device,
         runtime=types.SimpleNamespace(CUDARuntimeError=CUDARuntimeError, getDeviceCount=_device_count),
     ),
-    cupyx=types.SimpleNamespace(errstate=errstate, scipy=types.SimpleNamespace(special=Special("special"))),
+    cupyx=types.SimpleNamespace(
+        errstate=errstate, scipy=types.SimpleNamespace(special=Special("special"), linalg=Linalg("linalg"))
+    ),
 )
 
 

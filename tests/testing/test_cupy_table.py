@@ -3,6 +3,7 @@
 Write it anew for another CuPy with: pytest tests/testing/test_cupy_table.py --rewrite
 """
 
+import ast
 import contextlib
 import inspect
 import re
@@ -45,6 +46,10 @@ UFUNCS = """\\
 
 SPECIAL = """\\
 {special}
+"""
+
+LINALG = """\\
+{linalg}
 """
 '''
 
@@ -121,12 +126,23 @@ def special():
             yield name
 
 
+def linalg():
+    """Read the source: without CUDA's libraries this part cannot be imported."""
+    folder = Path(cupy.__file__).parent.parent / "cupyx" / "scipy" / "linalg"
+    wanted = {"expm", "lu", "lu_factor", "lu_solve", "solve_triangular"}
+    for path in folder.glob("*.py"):
+        for definition in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(definition, ast.FunctionDef) and definition.name in wanted:
+                yield f"{definition.name}({ast.unparse(definition.args)})"
+
+
 def test_the_table_is_that_of_the_installed_cupy(rewrite):
     tables = {
         "functions": "\n".join(sorted(functions())),
         "methods": "\n".join(sorted(methods())),
         "ufuncs": "\n".join(sorted(ufuncs())),
         "special": "\n".join(sorted(special())),
+        "linalg": "\n".join(sorted(linalg())),
     }
     if rewrite:
         Path(_cupy_table.__file__).write_text(HEADER.format(version=cupy.__version__, **tables))
@@ -142,7 +158,7 @@ def test_the_table_is_that_of_the_installed_cupy(rewrite):
 
 
 def _in_numpy(line):
-    if line in _cupy_table.SPECIAL.splitlines():
+    if line in (_cupy_table.SPECIAL + _cupy_table.LINALG).splitlines():
         return True
     home, _, name = re.match(r"[\w.]+", line).group().rpartition(".")
     return hasattr(MODULES[home + "." if home else ""], name)
@@ -191,6 +207,8 @@ def _in_wheel(name):
         import cupyx.scipy.special
 
         return getattr(cupyx.scipy.special, rest)
+    if home == "scipy":
+        return next(line for line in linalg() if line.startswith(name.rpartition(".")[2] + "("))
     if home == "ndarray":
         return getattr(cupy.ndarray, rest)
     found = cupy
@@ -201,6 +219,8 @@ def _in_wheel(name):
 
 def _takes(function, name):
     """Return the names of the keywords that a function of CuPy takes; None for any."""
+    if isinstance(function, str):
+        return set(re.findall(r"[(,] ?(\w+)", function))
     if isinstance(function, cupy.ufunc):
         return {"out", "dtype", "casting"}
     if name.rpartition(".")[2] in ("reduce", "accumulate", "reduceat", "at", "outer"):
