@@ -355,7 +355,8 @@ def _third_cofactors(g: Any, x: Any, a: Any) -> Any:
     h = both * b - along_x * of_g - along_g * of_x + of_g @ T(x) @ b + of_x @ T(g) @ b
     s = np.linalg.svd(detached(a), compute_uv=False)[..., None]
     lost = s[..., -1:, :] ** 2 < 1024 * float(np.finfo(s.dtype).eps) * s[..., :1, :] ** 2
-    return np.where(lost, np.nan, np.linalg.det(a)[..., None, None] * h)
+    # A factor, not a choice: forward mode transposes this rule, and the transpose of a choice of NaN is zero.
+    return np.where(lost, np.nan, np.linalg.det(a)[..., None, None]) * h
 
 
 def _draw_deficient(rng: np.random.Generator, shape: tuple[int, ...], dtype: Any = float) -> Any:

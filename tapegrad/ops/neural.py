@@ -21,7 +21,7 @@ from .._array import accumulation_dtype, as_array, device_of, explained, is_arra
 from .._op import binary, composite, elementwise, general, unary
 from .._tape import MODE, Record, next_position, space_of
 from .._tensor import Tensor, detached, wrap
-from ..errors import ShapeError
+from ..errors import DtypeError, ShapeError
 from ..typing import Array, Axis
 from ._algebra import blockwise, constant, count, kept_shape, largest_number, operand, spread
 from ._domains import away_from, case, integers, interval, real
@@ -45,9 +45,20 @@ __all__ = [
 
 
 def _floating(x: Any) -> Array:
-    """Return `x` as an array of floating point numbers."""
+    """Return `x` as an array of floating point numbers.
+
+    Raises
+    ------
+    DtypeError
+        For complex numbers.
+    """
     if not is_array(x):
         x = as_array(x)
+    if x.dtype.kind == "c":
+        raise DtypeError(
+            f"got dtype {x.dtype}, expected real numbers; take real parts or absolute values first "
+            "(tapegrad.special has logsumexp, softmax and log_softmax of complex numbers)"
+        )
     return x if x.dtype.kind in "fV" else x.astype(np.float64)
 
 
@@ -100,6 +111,8 @@ def relu(x: Any) -> Any:
     >>> x.grad
     tensor([0., 0., 1.])
     """
+    if is_array(x) and x.dtype.kind == "c":
+        _floating(x)
     return np.maximum(x, 0)
 
 
@@ -439,7 +452,8 @@ def _below(x: Array, shift: Array) -> Array:
     So infinities are dealt with without a warning: where the largest is +inf, it becomes 0 (each of them, if there are
     several) and the rest the most negative number; where it is -inf, all stay -inf.
     """
-    d = x - shift
+    with quiet():  # of a difference beyond the largest number
+        d = x - shift
     return np.minimum(d, 0, out=_in_place(d))
 
 
@@ -610,7 +624,7 @@ def _logsumexp_vjp(
 
 
 def _recorded_logsumexp(x: Tensor, axis: Axis, keepdims: bool) -> Tensor:
-    a = x._array
+    a = _floating(x._array)
     wide = accumulation_dtype(a.dtype)
     settings = {"axis": axis, "keepdims": keepdims}
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import tapegrad as tg
 from tapegrad._op import RULES
-from tapegrad.errors import ShapeError
+from tapegrad.errors import DtypeError, ShapeError
 from tapegrad.ops import neural
 from tapegrad.testing import check_gradients, counting, strict
 
@@ -453,3 +453,21 @@ def test_only_what_formulas_name_is_kept():
     assert kept["silu"] == kept["softplus"] == (("x",),)
     assert kept["gelu"] == (("x", "approximate"),)
     assert kept["softmax"] == kept["log_softmax"] == (("out", "axis"),)
+
+
+@pytest.mark.parametrize("function", [neural.softmax, neural.logsumexp, neural.sigmoid, neural.relu, neural.gelu])
+def test_complex_numbers_are_refused(function):
+    for z in (np.array([1j, 2.0]), leaf(np.array([1j, 2.0]))):
+        with pytest.raises(DtypeError, match="got dtype complex128, expected real numbers"):
+            function(z)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_widest_range_of_finite_numbers_warns_of_nothing(dtype):
+    most = float(np.finfo(dtype).max)
+    x = leaf(np.array([most, -most, 0.0], dtype))
+    assert neural.softmax(x).tolist() == [1.0, 0.0, 0.0]
+    assert neural.logsumexp(x).item() == most
+    loss = neural.cross_entropy(np.reshape(x, (1, 3)), [0])
+    loss.backward()
+    assert (loss.item(), x.grad.tolist()) == (0.0, [0.0, 0.0, 0.0])
