@@ -183,6 +183,7 @@ def _pairs(d, h):
         "layer_norm": lambda: tg.layer_norm(d(x), h(x[0]), h(x[0])),
         "loss": lambda: nn.MSELoss()(d(x), h(x)),
         "module": lambda: nn.Linear(3, 2)(d(x)),
+        "tangent": lambda: tg.jvp(np.sin, (d(x).detach(),), (h(x).detach(),)),
         "linear": lambda: tg.linear(d(x), h(x).T, h(x[0, :2])),
         "attention": lambda: tg.scaled_dot_product_attention(d(x), h(x), d(x)),
     }
@@ -254,11 +255,12 @@ def test_modules(name, xp):
     agree(run("cuda"), run("cpu"))
 
 
-def test_attention(xp):
+@pytest.mark.parametrize("causal", [False, True])
+def test_attention(causal, xp):
     def run(device):
         q, k, v = (tg.tensor(np.stack([X, a * X]), device=device, requires_grad=True) for a in (1, 2, 3))
         with pipelined(xp) if device == "cuda" else contextlib.nullcontext():
-            y = tg.scaled_dot_product_attention(q, k, v)
+            y = tg.scaled_dot_product_attention(q, k, v, is_causal=causal)
             np.sum(y * y).backward()
         return [y, q.grad, k.grad, v.grad]
 
