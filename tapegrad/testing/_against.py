@@ -135,6 +135,10 @@ def _in_single_precision(point: Subject, modes: Sequence[str]) -> None:
     xs = [x.astype("complex64" if x.dtype.kind == "c" else "float32") for x in point.xs]
     single = point.at(xs)
     single.name = f"{point.name} in float32"
+    for i, (mask, wide) in enumerate(zip(single.finite, point.finite, strict=True)):
+        if (wide & ~mask).any():
+            which = f"result {i} of " if len(point.finite) > 1 else ""
+            raise GradientError(f"{which}{single.name} is not finite, where it is in double precision: it overflows")
     first_order(single, modes)
 
 

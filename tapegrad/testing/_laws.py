@@ -147,7 +147,8 @@ def vjp_against(subject: Subject, found: Sequence[Column], gs: Sequence[Any], pu
     unit = unit_of(*subject.xs, *pulled, *gs)
     expected = [np.zeros(h.shape, np.result_type(h.dtype, np.float64)) for h in pulled]
     errors = [np.zeros(h.shape) for h in pulled]
-    scales = [0.0 for _ in pulled]
+    floor = noise(subject, gs)
+    scales = [floor for _ in pulled]
     for column in found:
         terms = [np.conj(to_host(g)) * slope.value for g, slope in zip(gs, column.slopes, strict=True)]
         value = float(sum(term.real.sum() for term in terms))
@@ -155,7 +156,7 @@ def vjp_against(subject: Subject, found: Sequence[Column], gs: Sequence[Any], pu
         if column.index is None:
             what = f"the VJP of {subject.name}, paired with a random direction"
             got = np.asarray(pairing(pulled, column.direction))
-            compare(what, got, np.asarray(value), error, _size(terms), unit)
+            compare(what, got, np.asarray(value), error, max(floor, _size(terms)), unit)
         else:
             expected[column.k][column.index] += value * to_host(column.direction[column.k])[column.index]
             errors[column.k][column.index] += error
@@ -183,7 +184,8 @@ def jvp_against(subject: Subject, found: Sequence[Column], ts: Sequence[Any], pu
             for c in found
             if c.index is not None
         ]
-        scale = float(np.max(sum(sizes), initial=0.0)) if sizes else 0.0
+        finite = np.abs(to_host(subject.outputs[i]))[mask].astype(float)
+        scale = max(float(np.max(sum(sizes), initial=0.0)) if sizes else 0.0, float(finite.max(initial=0.0)))
         got, value, error = (np.where(mask, to_host(a), 0) for a in (got, slope.value, slope.error))
         compare(f"the JVP of {subject.name}{which}", got, value, error, scale, unit)
 

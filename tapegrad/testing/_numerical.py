@@ -147,7 +147,9 @@ def _extrapolated(
         # rougher than their rounding: an entry as rough as half of all entries are is so by nature, not by a kink.
         roughness = np.maximum(_UNIT * size, np.maximum(np.abs(r), _lower_half(r)))
         rounding = 8 / (step / 4) * (roughness + _UNIT * reach * _largest(value))
-        error = np.abs(second - first) + rounding
+        change = np.abs(second - first)
+        # A small change of one entry among larger ones is luck.
+        error = np.maximum(change, _lower_half(change)) + rounding
         # Of smooth functions the differences settle, four times closer at every halving. At a jump they do not.
         settled = np.abs(fine - middle) <= np.abs(middle - coarse) / 2 + rounding
         error = error + np.where(settled, 0.0, np.abs(value) + np.abs(fine - coarse))

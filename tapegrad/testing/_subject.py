@@ -176,7 +176,27 @@ def subject(function: Callable[..., Any], args: Sequence[Any], name: str | None 
         )
     if any(y.size for y in outputs) and not any(mask.any() for mask in made.finite):
         raise GradientError(f"{name} gave no finite result at these arguments, only nan and inf; check it elsewhere")
-    again = [bare(y) for y in made.call(*made.xs)]
+    _refuse_chance(made, made.xs)
+    # Chance may have no effect at this very point: that of dropout on zeros.
+    near = [
+        x + t.astype(x.dtype) * library(x).asarray(2.0**-8, x.dtype)
+        for x, t in zip(made.xs, made.like(made.xs), strict=True)
+    ]
+    try:
+        with np.errstate(all="ignore"):
+            _refuse_chance(made, near)
+    except GradientError:
+        raise
+    except Exception:
+        pass  # The function need not be defined there.
+    made.rng = np.random.default_rng(seed)
+    return made
+
+
+def _refuse_chance(made: Subject, xs: Sequence[Any]) -> None:
+    """Raise GradientError if a function gives two results for the same arguments."""
+    name = made.name
+    outputs, again = ([bare(y) for y in made.call(*xs)] for _ in range(2))
     if len(again) != len(outputs) or any(a.shape != b.shape for a, b in zip(outputs, again, strict=True)):
         raise GradientError(
             f"{name} gave results of other shapes when called again with the same arguments: it is not deterministic"
@@ -190,7 +210,6 @@ def subject(function: Callable[..., Any], args: Sequence[Any], name: str | None 
                 f"{name} gave two results for the same arguments: it is not deterministic; fix its seed"
                 f" (first {a[place]:.6g}, then {b[place]:.6g}{which})"
             )
-    return made
 
 
 def name_of(function: Any) -> str:
