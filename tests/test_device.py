@@ -201,6 +201,42 @@ def test_operands_on_different_devices_are_named(name, xp):
         _pairs(d, h)[name]()
 
 
+@pytest.mark.parametrize("held_back", [0, 1])
+def test_every_op_names_the_devices_of_its_operands(held_back):
+    """Either the result is there (numbers of NumPy go anywhere), or both devices are named: no op has other words."""
+    bare = []
+    for op in _sweep.ops():
+        if op.name.startswith("scipy."):
+            continue  # their functions are called by themselves, not through NumPy
+        for entry in (_sweep.Entry(op, c) for c in _sweep.cases_of(op)):
+            sample = entry.sample()
+            if len(sample.arrays) <= held_back + 1 or not all(a.ndim for a in sample.arrays):
+                continue
+            given = [tg.tensor(a if i == held_back else strict.asarray(a)) for i, a in enumerate(sample.arrays)]
+            try:
+                _call(entry, given)
+            except DeviceError as error:
+                if "cpu" not in str(error) or "cuda:0" not in str(error):
+                    bare.append(f"{entry}: {error}")
+            except (TypeError, ValueError, AttributeError) as error:
+                bare.append(f"{entry}: {type(error).__name__}: {error}")
+            break
+    assert bare == []
+
+
+def _call(entry, given):
+    """Call an op as users do, NumPy's functions by NumPy's names."""
+    supply = iter(given)
+
+    def fill(value):
+        return [fill(each) for each in value] if isinstance(value, list) else None if value is None else next(supply)
+
+    example, function = entry.case, entry.op.function
+    public = (getattr(function, "__module__", None) or "numpy").startswith("numpy")
+    function = function if public else entry.op.public
+    return function(*example.before, *map(fill, entry.sample().inputs), *example.args, **example.settings)
+
+
 def test_a_refused_operation_leaves_no_record(xp):
     x = leaf(xp, [1.0, 2.0])
     for other in (np.ones(2), tg.ones(2)):

@@ -762,7 +762,7 @@ def _label_cross_entropy_vjp(
     total: Any = None,
     exponentials: Any = None,
 ) -> Any:
-    """Return g (softmax(logits) - target). What the forward pass left, sums or exponentials too, saves half the work."""
+    """Return g (softmax(logits) - target). What the forward pass left, sums and exponentials, saves half the work."""
     if reduction == "none":
         g = np.expand_dims(g, axis)
     elif reduction == "mean":
@@ -846,7 +846,9 @@ def cross_entropy(
     labels = operand(labels, x)
     if labels.dtype.kind not in "iu":
         return _probability_cross_entropy(x, labels, axis, reduction, label_smoothing)
-    labels = _beside(detached(labels), x)
+    labels = detached(labels)
+    if type(labels) is not type(detached(x)):
+        labels = _beside(labels, x)
     if not isinstance(x, Tensor) or x._record is None:
         x = _floating(detached(x))
         return _like(logits, label_cross_entropy(x, labels, axis, reduction, label_smoothing))
