@@ -87,6 +87,7 @@ from . import _methods  # isort: skip
 
 if TYPE_CHECKING:
     from . import linalg, special
+    from ._checked import checked
     from ._explain import explain
     from ._faults import detect_anomaly
     from ._memory import memory_summary
@@ -99,6 +100,7 @@ __all__ = [
     "arange",
     "as_tensor",
     "binary_cross_entropy_with_logits",
+    "checked",
     "checkpoint",
     "cross_entropy",
     "custom_rule",
@@ -165,6 +167,7 @@ stack = OPS["stack"]
 
 # What few programs ask for is imported when it is asked for.
 _LATER = {
+    "checked": "_checked",
     "detect_anomaly": "_faults",
     "explain": "_explain",
     "linalg": "",

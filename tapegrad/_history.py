@@ -92,10 +92,11 @@ def starting_points(records: Sequence[Record], names: Mapping[str, Any]) -> dict
 
 
 class _Notes:
-    """What watchers found out about records, by position: the line that made each, and which made a NaN or infinity.
+    """What watchers found out about records, by position.
 
-    Once they are many, the notes on records that have died are dropped; since that waits until their number has
-    doubled, it costs a constant time for each.
+    `sources`: the line that made each; `made`: which made a NaN or an infinity; `prints`: fingerprints of what they
+    keep, by input and name. Once they are many, the notes on records that have died are dropped; since that waits until
+    their number has doubled, it costs a constant time for each.
     """
 
     _FEW = 50_000
@@ -103,23 +104,29 @@ class _Notes:
     def __init__(self) -> None:
         self.sources: dict[int, Place] = {}
         self.made: dict[int, str] = {}
+        self.prints: dict[int, dict[tuple[int, str], Any]] = {}
         self._limit = self._FEW
         self._lock = threading.Lock()
 
-    def add(self, record: Record, source: Place | None) -> None:
-        """Note that `record` was made by the line `source`."""
+    def add(self, record: Record, source: Place | None, prints: dict[tuple[int, str], Any] | None = None) -> None:
+        """Note that `record` was made by the line `source`, and, if given, the fingerprints of what it keeps."""
         if source is not None:
             self.sources[record.position] = source
-            if len(self.sources) > self._limit:
-                self._sweep()
+        if prints is not None:
+            self.prints[record.position] = prints
+        if self._count() > self._limit:
+            self._sweep()
+
+    def _count(self) -> int:
+        return max(len(self.sources), len(self.prints))
 
     def _sweep(self) -> None:
         with self._lock:
             alive = {record.position for record in living()}
-            for notes in (self.sources, self.made):
+            for notes in (self.sources, self.made, self.prints):
                 for position in [position for position in list(notes) if position not in alive]:
                     notes.pop(position, None)
-            self._limit = max(self._FEW, 2 * len(self.sources))
+            self._limit = max(self._FEW, 2 * self._count())
 
 
 NOTES = _Notes()

@@ -8,6 +8,7 @@ __all__ = [
     "AnomalyError",
     "DeviceError",
     "DtypeError",
+    "ForeignWriteError",
     "HistoryError",
     "KinkError",
     "LeafError",
@@ -62,6 +63,10 @@ class AnomalyError(TapegradError, FloatingPointError):
 
 class KinkError(TapegradError, ArithmeticError):
     """A derivative was taken exactly at a kink, where `strict` does not let the convention decide."""
+
+
+class ForeignWriteError(TapegradError, RuntimeError):
+    """What a rule keeps was written to behind the tape's back; the message names the operation and what it kept."""
 
 
 class MissingPackageError(TapegradError, ImportError):

@@ -26,7 +26,7 @@ LAYERS = [
     {"_checkpoint", "_custom"},
     {"_history"},
     {"_faults"},
-    {"_explain"},
+    {"_checked", "_explain"},
     {"nn", "optim", "data", "io", "viz", "testing"},
     {"examples", "__main__"},
 ]
