@@ -14,6 +14,7 @@ import os
 import platform
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -46,12 +47,15 @@ examples:
   python -m tapegrad.testing --dtype float32 float64 --backend numpy
   python -m tapegrad.testing --backend cupy          on the CUDA device
   python -m tapegrad.testing --report report.json    and write all that was found
+  python -m tapegrad.testing --mutations exp         how many faults planted in a rule are found
   python -m tapegrad.testing --list                  name the operations, check nothing
 
 exit status: 0 every check passed, 1 some failed, 2 bad option or missing
 package, 130 interrupted (Ctrl-C)."""
 
 _SHOWN = 10
+# The share of planted faults that must be found.
+_ENOUGH = 0.99
 
 
 class Parser(argparse.ArgumentParser):
@@ -85,6 +89,7 @@ def parser() -> Parser:
     add("--jobs", type=_count, default=_cores(), metavar="N", help="processes to use (default: the cores, %(default)s)")
     add("--report", type=Path, metavar="FILE", help="write a JSON report there")
     add("--list", action="store_true", help="name the operations that would be checked, and stop")
+    add("--mutations", action="store_true", help="plant faults in the rules instead, and count how many are found")
     add("--quiet", action="store_true", help="no progress, no table; only failures")
     add("--version", action="version", version=f"tapegrad {tg.__version__}")
     return made
@@ -233,6 +238,28 @@ def report(
     }
 
 
+def mutations(names: Sequence[str], path: Path | None, quiet: bool) -> int:
+    """Plant faults in the rules of ops, show how many the quick checks find, and return the exit status."""
+    from ._mutations import report as planted
+
+    fates: Counter[str] = Counter()
+
+    def told(mutant: Any, fate: str) -> None:
+        fates[fate] += 1
+        if fate == "survived" or fates.total() % 100 == 0:
+            print(
+                f"{fates.total()} planted, {fates['survived']} survived; {fate}: {mutant}", file=sys.stderr, flush=True
+            )
+
+    score = planted(names, None if quiet else told)
+    if path is not None:
+        path.write_text(json.dumps(score.as_dict(), indent=1) + "\n")
+    if not quiet:
+        print(score)
+    print("\n".join(f"SURVIVED {mutant}" for mutant in score.survivors), end="\n" if score.survivors else "")
+    return 0 if score.share >= _ENOUGH else 1
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status."""
     made = parser()
@@ -252,6 +279,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.report is not None and not options.report.absolute().parent.is_dir():
         made.error(f"got --report {options.report}, and there is no folder {options.report.absolute().parent}")
     backends = tuple(options.backend or ("numpy", "strict", *(["cupy"] if facts["device"] else [])))
+    if options.mutations:
+        return mutations(names, options.report, options.quiet)
     chars = None if options.dtype is None else "".join(DTYPES[name] for name in options.dtype)
     plan = Plan(options.depth, chars, backends)
     # A device is shared badly by processes that each compile their own kernels.
@@ -280,7 +309,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"interrupted after {len(outcomes)} of {len(names)} operations", file=sys.stderr)
         return 130
     if not options.quiet:
-        count = f"{failed} of {len(names)} operations failed" if failed else f"all {len(names)} operations passed"
+        many = f"{len(names)} operation{'s' if len(names) > 1 else ''}"
+        count = f"{failed} of {many} failed" if failed else f"{many} passed"
         print(f"{'NOT certified' if failed else 'certified'}: {count}, in {seconds:.0f} s")
     return 1 if failed else 0
 
