@@ -487,9 +487,15 @@ class _StrongZero(Watcher):
             return formula
 
         def strong(g: Any, *residuals: Any) -> Any:
+            where = OPS["where"]
             # What zero makes of infinite and undefined derivatives is not taken, so it is nothing to warn of.
             with _array.quiet():
-                return OPS["where"](g == 0, 0, formula(g, *residuals))
+                zero = g == 0
+                # Only NaN gives way: a finite derivative is linear in a cotangent that merely happens to be zero, which
+                # matters at higher order. By what the rule keeps there is no derivative there, however steep it is.
+                kept = [where(zero, r.detach(), r) if isinstance(r, Tensor) and r._record else r for r in residuals]
+                h = formula(g, *kept)
+                return where(zero & (h != h), 0, h)
 
         return strong
 
