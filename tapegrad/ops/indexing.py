@@ -86,7 +86,7 @@ def getitem(x: Any, index: Any) -> Any:
     """Return `x[index]`."""
     try:
         return x[index]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, NotImplementedError) as error:
         return _read_on_device(error, x, index)
 
 
@@ -256,7 +256,7 @@ def _recorded_getitem(x: Tensor, index: Any) -> Tensor:
         return getitem.op.play(mode, (x,), (a,), functools.partial(getitem.op.function, a, index), ((index,), {}))
     try:
         out = a[index]
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, NotImplementedError) as error:
         out = _read_on_device(error, a, index)
     parent = x._record
     result = _new(Tensor)
