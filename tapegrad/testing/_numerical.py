@@ -65,17 +65,25 @@ def derivative(function: Callable[..., Values], xs: Values, ts: Values) -> list[
     True
     """
     best: list[Estimate] = []
+    failure: Exception | None = None
     with np.errstate(all="ignore"):
         center = [to_host(y) for y in function(*xs)]
         unit = _unit_step(xs, ts)
         for step in _STEPS:
-            found = _extrapolated(function, xs, ts, center, step * unit)
+            try:
+                found = _extrapolated(function, xs, ts, center, step * unit)
+            except Exception as error:
+                # A step has left the domain (a matrix that is singular there, say); smaller ones may not.
+                failure = error
+                continue
             first = not best
             best = found if first else [_better(known, other) for known, other in zip(best, found, strict=True)]
             if all(_is_good(estimate) for estimate in best):
                 break
             if first:
                 best = _continued(function, xs, ts, center, best)
+    if failure is not None and not best:
+        raise failure
     return best
 
 

@@ -178,10 +178,22 @@ def test_messages_say_where_and_by_how_much():
         (lambda x: x @ x, (X,), "raised ValueError"),
         (lambda x: x * np.random.default_rng().random(), (X,), "not deterministic"),
         (lambda x: np.sqrt(x), (np.array([0.0, 1.0]),), "not finite within a step"),
+        ([1, 2], (X,), "got list as the function to check, expected something to call"),
+        (lambda: np.ones(3), (), "nothing to check; got no arguments"),
+        (lambda x: x, (3,), "got int 3; give numbers as floats: 3.0"),
+        (lambda x: None, (X,), "it gave None; let it return the result"),
+        (lambda x: np.sum(x).item(), (X,), r"it gave float -?\d.*, which has no history; return the tensor itself"),
+        (lambda x: np.argsort(x), (Y,), "integers and booleans have no derivative"),
+        (lambda x: np.log(x), (-np.abs(Y),), "no finite result at these arguments, only nan and inf"),
+        (lambda x: x @ x, (X,), r"\(.*test_checks\.py:\d+, in <lambda>: .*x @ x.*; the arguments were np\.array"),
+        (lambda x: float(x[0]) * x, (Y,), "in reverse mode raised LostGradientError .*a gradient would be lost there"),
+        (lambda x: x * np.random.default_rng().random(), (np.zeros(3),), "it is not deterministic"),
+        (lambda x: np.ones(np.random.default_rng().integers(5, 1000)) * x[0], (Y,), "results of other shapes"),
     ],
 )
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_functions_that_cannot_be_checked_are_explained(function, args, words):
+    # Never a bare mismatch of numbers: what is the matter, and what to do.
     with pytest.raises(GradientError, match=words):
         check_gradients(function, *args)
 
@@ -191,6 +203,61 @@ def test_options_are_checked():
         check_gradients(np.sin, X, order=3)
     with pytest.raises(ValueError, match="modes"):
         check_gradients(np.sin, X, modes=("sideways",))
+
+
+def test_functions_that_raise_a_step_away_only_are_checked():
+    def picky(x):
+        if np.any(np.abs(x - 1.0) > 2.0**-9):
+            raise ArithmeticError("too far")
+        return np.sin(x)
+
+    check_gradients(picky, np.ones(2))
+
+
+def test_functions_that_raise_at_every_step_are_explained():
+    def picky(x):
+        if np.any(x != 1.0):
+            raise ArithmeticError("too far")
+        return np.sin(x)
+
+    with pytest.raises(GradientError, match="picky, a step away from these arguments, raised ArithmeticError"):
+        check_gradients(picky, np.ones(2))
+
+
+def test_functions_may_assign_to_their_arguments():
+    def assigning(x):
+        x[0] = x[1] * x[2]
+        return np.sum(x**2)
+
+    check_gradients(assigning, Y.copy())
+
+
+def test_inputs_are_named_as_the_function_spells_them():
+    faulty = FAULTS["factor"]
+
+    def model(params, *xs):
+        return faulty(params["w"][0]) * xs[0]
+
+    with pytest.raises(GradientError, match=r"by input 0 \(params\['w'\]\[0\]\)"):
+        check_gradients(model, {"w": [Y]}, Y)
+    with pytest.raises(GradientError, match=r"by input 1 \(xs\[0\]\)"):
+        check_gradients(lambda params, *xs: params["w"] * faulty(xs[0]), {"w": Y}, Y)
+
+
+def test_derivatives_that_cancel_are_no_alarm():
+    check_gradients(lambda x: np.sum(tg.softmax(x)), np.array([0.1, 0.2, 0.3]))
+    check_gradients(lambda x: tg.layer_norm(x, np.ones(2)), np.array([[0.5, -1.0], [2.0, 0.25]]))
+
+
+def test_rules_that_write_to_one_place_again_and_again_are_caught():
+    memory = np.zeros(X.shape)
+
+    def reusing(g, x):
+        return np.multiply(g, np.cos(x), out=memory) if type(g) is np.ndarray else g * np.cos(x)
+
+    faulty = op(np.sin, "unary", reusing, name="faulty")
+    with pytest.raises(GradientError, match="faulty"):
+        check_vjp(faulty, X)
 
 
 # Differences know their own error.
@@ -216,3 +283,38 @@ def test_estimates_are_infinite_where_the_function_is_not_finite():
     [found] = derivative(lambda x: [np.sqrt(x)], [np.array([0.0, 1.0])], [np.ones(2)])
     assert np.isinf(found.error[0])
     assert found.error[1] < 1e-9
+
+
+@pytest.mark.parametrize("function", [np.sin, lambda x: np.exp(300 * x) / (1 + np.exp(300 * x)), lambda x: x**9])
+def test_a_complex_step_is_taken_where_differences_are_poor(function):
+    # A function that differences know badly: it turns within a thousandth.
+    def steep(x):
+        return [function(200 * x)]
+
+    x = np.array([0.003, -0.002])
+    [found] = derivative(steep, [x], [np.ones(2)])
+    tiny = 1e-100
+    exact = function(200 * (x + 1j * tiny)).imag / tiny
+    assert np.all(np.abs(found.value - exact) <= found.error)
+    assert np.all(found.error <= 1e-8 * (1 + np.abs(exact)))
+
+
+@pytest.mark.parametrize(
+    ("function", "slope"),
+    [(np.abs, 1.0), (lambda x: x * np.conj(x), 1.5), (np.real, 1.0), (lambda x: np.maximum(x, 0.0), 1.0)],
+)
+def test_a_complex_step_is_not_believed_where_the_function_does_not_follow(function, slope):
+    x = np.array([0.0, 0.75])
+    [found] = derivative(lambda a: [1e3 * function(a) + np.sin(1e3 * a)], [x], [np.ones(2)])
+    expected = 1e3 * slope + 1e3 * np.cos(1e3 * x[1])
+    assert abs(found.value[1] - expected) <= found.error[1]
+
+
+@given(noise=st.floats(1e-13, 1e-9), x=st.floats(-2, 2))
+def test_estimates_of_rough_functions_hold(noise, x):
+    def rough(a):
+        return [np.sin(a) + noise * np.sin(1e15 * np.sin(1e5 * a))]
+
+    points = x + np.linspace(0, 1, 8)
+    [found] = derivative(rough, [points], [np.ones(8)])
+    assert np.mean(np.abs(found.value - np.cos(points)) <= 2 * found.error) >= 0.75
