@@ -33,6 +33,9 @@ class HookedOp(Op):
     def of(cls, record: Record) -> HookedOp:
         """Return the hooked op of `record`, which gets it in place of its row's if it has none yet."""
         if not isinstance(record.op, cls):
+            if record.op is None:
+                # An input that a transform gave its function, where a reverse mode starts: nothing comes before it.
+                record.op, record.x, record.for_x = _INPUT, (), ()
             op: Any = copy.copy(record.op)
             op.__class__ = cls
             assert record.space is not None  # an op with several results is met through those
@@ -49,6 +52,10 @@ class HookedOp(Op):
     def hooked(self, g: Any) -> Any:
         """Return the cotangent `g` after the hooks."""
         return hooked(self.hooks, g, self.shape, self.dtype)
+
+
+_INPUT = Op(lambda *xs: xs, "linear", [lambda g, k: g], inputs="*xs", name="input")
+"""What becomes the op of a record without one. Nobody calls its function."""
 
 
 class Handle:

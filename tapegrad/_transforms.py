@@ -15,7 +15,7 @@ from typing import Any, cast
 
 import numpy as np
 
-from ._array import DIFFERENTIABLE, as_array, is_array, zeros
+from ._array import DIFFERENTIABLE, as_array, is_array, ones, zeros
 from ._op import unary
 from ._tape import FORWARD_ONLY, LEAF, MODE, Dual, Level, Mode, ModeContext, Record, differentiable, root
 from ._tensor import OPS, Tensor, detached, run_replay, seed_for, wrap
@@ -209,7 +209,7 @@ def _reaches_beyond(starts: Sequence[Record], roots: set[Record]) -> bool:
     while stack:
         record = stack.pop()
         if record in roots:
-            if record.op is not None:
+            if any(parent is not None for parent in record.parents()):
                 return True
             continue
         if record.op is None or record.position < first:
@@ -553,10 +553,11 @@ def _transposed(made: _Run) -> Callable[[Sequence[Tensor]], list[Tensor]]:
         supply = dict(zip(places, gs, strict=True))
         return made.pull([supply.get(i) for i in range(len(made.outputs))])
 
-    # The values of this pull are of no interest, so neither are infinities times zero among them.
+    # The values of this pull are of no interest, so neither are infinities among them. Its cotangents are ones, because
+    # a zero would tell those who look on (strict mode, hooks) that nobody asks for a derivative.
     with np.errstate(all="ignore"):
-        zero = [wrap(zeros(made.outputs[i].shape, made.outputs[i].dtype, made.outputs[i].data)) for i in places]
-        again = _Run(pull, zero, {}, range(len(places)), "cotangent")
+        one = [wrap(ones(out.shape, out.dtype, out.data)) for out in (made.outputs[i] for i in places)]
+        again = _Run(pull, one, {}, range(len(places)), "cotangent")
     # What lies beyond the cotangents is the run itself, and what lies beyond that.
     again.keep = made.keep
 

@@ -202,3 +202,25 @@ def test_hooks_need_history():
     y.backward()
     with pytest.raises(HistoryError, match="released"):
         y.retain_grad()
+
+
+def test_hooks_and_kept_gradients_on_the_inputs_of_transforms():
+    def doubled(x):
+        x.register_hook(lambda g: 2 * g)
+        return (x * x).sum()
+
+    def kept(x):
+        x.retain_grad()
+        y = (x * x).sum()
+        y.backward(retain_graph=True)
+        return y * x.grad[0].item()
+
+    at = np.array([1.0, 3.0])
+    assert tg.grad(doubled)(at).tolist() == [4.0, 12.0]
+    assert not tg.value_and_grad(doubled)(at)[0].requires_grad
+    assert tg.vjp(doubled, at)[1](1.0)[0].tolist() == [4.0, 12.0]
+    assert tg.hessian(doubled)(at).tolist() == [[8.0, 0.0], [0.0, 8.0]]
+    assert tg.grad(kept)(at).tolist() == [4.0, 12.0]
+    x = leaf(at)
+    tg.grad(doubled)(x).sum().backward()
+    assert x.grad.tolist() == [8.0, 8.0]

@@ -148,3 +148,20 @@ def test_strict_lets_values_at_a_kink_pass_that_take_no_cotangent():
 def test_strict_asks_for_an_action():
     with pytest.raises(ValueError, match="expected 'raise' or 'warn'"):
         tg.strict("ignore")
+
+
+@pytest.mark.parametrize(
+    "derivative",
+    [
+        lambda f, x: tg.linearize(f, x)[1](np.ones(2)),
+        lambda f, x: tg.jacobian(f, mode="forward")(x),
+        lambda f, x: tg.jacobian(f, mode="reverse")(x),
+        lambda f, x: tg.jvp(f, (x,), (np.ones(2),)),
+    ],
+    ids=["linearize", "forward", "reverse", "jvp"],
+)
+def test_strict_holds_in_every_transform(derivative):
+    with tg.strict():
+        derivative(np.abs, np.array([1.0, 2.0]))
+        with pytest.raises(KinkError, match="absolute has a kink"):
+            derivative(np.abs, np.array([1.0, 0.0]))
