@@ -208,16 +208,22 @@ def paired(
 
 
 def linear(subject: Subject, gs: Sequence[Any], pulled: Sequence[Any]) -> None:
-    """Check that the VJP is linear in the cotangent, and keeps nothing from one record of a function to the next."""
+    """Check that the VJP is linear in the cotangent, and that records of one function get along in one replay."""
     others = subject.cotangents()
     mixed = [0.5 * g - 2.0 * other for g, other in zip(gs, others, strict=True)]
     parts = zip(pulled, subject.pull(others), strict=True)
-    # Two records in one replay: a rule that writes to one place again and again spoils what it gave before.
-    twice = dataclasses.replace(subject, call=lambda *xs: [*subject.call(*xs), *subject.call(*xs)])
-    for k, (got, (h, other)) in enumerate(zip(twice.pull([*mixed, *others]), parts, strict=True)):
-        scale = float(3 * np.abs(to_host(other)).max(initial=0.0) + np.abs(to_host(h)).max(initial=0.0))
+
+    def thrice(*xs: Any) -> list[Any]:
+        # A rule that writes to one place again and again spoils what it gave before; one that changes its cotangent
+        # spoils it for the other side of the sum.
+        sums = [a + b for a, b in zip(subject.call(*xs), subject.call(*xs), strict=True)]
+        return [*sums, *subject.call(*xs)]
+
+    several = dataclasses.replace(subject, call=thrice)
+    for k, (got, (h, other)) in enumerate(zip(several.pull([*mixed, *others]), parts, strict=True)):
+        scale = float(5 * np.abs(to_host(other)).max(initial=0.0) + 2 * np.abs(to_host(h)).max(initial=0.0))
         scale = max(scale, noise(subject, gs), noise(subject, others))
-        expected = 0.5 * to_host(h) - to_host(other)
+        expected = to_host(h) - 3.0 * to_host(other)
         what = f"the linearity in the cotangent of the VJP of {subject.name} by {subject.label(k)}"
         compare(what, got, expected, 0.0, scale, unit_of(*subject.xs, *pulled))
 
