@@ -52,6 +52,7 @@ def _matmul_y(g: Any, x: Any, y_shape: Shape) -> Any:
 
 
 MATRIX_PAIRS = [
+    case((2, 2), (2, 2)),
     case((3,), (3,)),
     case((2, 3), (3,)),
     case((3,), (3, 4)),

@@ -14,6 +14,8 @@ import functools
 import gc
 import inspect
 import itertools
+import signal
+import threading
 import types
 import warnings
 from collections import Counter, defaultdict
@@ -27,7 +29,7 @@ import numpy as np
 from .. import _op
 from .._op import Op, recorder
 from .._tape import ModeContext, Watcher
-from .._tensor import Tensor
+from .._tensor import OPS, Tensor
 from .._transforms import vjp
 from ..ops.creation import tensor
 from ._sweep import Entry, accepts, cases_of, checks, ops
@@ -58,6 +60,8 @@ _NEVER_IDLE = ("factor", "sign", "damaged input", "damaged cotangent", "float64"
 _DEPTH = 2
 # How many samples of every case tell whether a fault has an effect.
 _SEEDS = 6
+# No check of a right rule takes nearly as long.
+_SECONDS = 20
 
 
 @dataclass(frozen=True)
@@ -197,7 +201,7 @@ def _damaging(damage_cotangent: bool) -> Around:
     def around(rule: Rule, count: int, names: tuple[str, ...]) -> Rule:
         def wrong(*given: Any) -> Any:
             h = rule(*given)
-            found = given[:count] if damage_cotangent else given[-1:]
+            found: Sequence[Any] = given[:count] if damage_cotangent else given[-1:]
             for value in found:
                 if isinstance(value, np.ndarray):
                     h = np.array(h) if isinstance(h, np.ndarray) else h
@@ -225,13 +229,34 @@ def _around(op: Op, k: int) -> Iterator[tuple[str, Around, tuple[str, ...]]]:
     names = op.names[k]
     yield "factor", _factor, names
     yield "sign", _sign, names
-    yield "float64", _float64, names
-    yield "aliased result", _aliased, names
+    if _passes(op, k):
+        # Rules of users have all that they give cast.
+        if op.trusted:
+            yield "float64", _float64, names
+        yield "aliased result", _aliased, names
     yield "damaged cotangent", _damaging(True), names
     if not op.variadic:
         yield "damaged input", _damaging(False), (*names, op.inputs[k])
         if op.broadcasts and len(op.inputs) > 1:
             yield "missing sum", _first_of_broadcast, (*names, f"{op.inputs[k]}_shape")
+
+
+def _passes(op: Op, k: int) -> bool:
+    """Return whether what the rule for input `k` gives can reach the input as it is.
+
+    Cotangents of inputs of another dtype than the result's, and those of ops of several results, are always copied and
+    cast by the engine: there a rule may give any dtype, and any memory.
+    """
+    if op.variadic or len(op.outputs) > 1:
+        return op.variadic
+    for example in cases_of(op):
+        sample = Entry(op, example).sample("f")
+        if k in sample.places:
+            with warnings.catch_warnings(), np.errstate(all="ignore"), contextlib.suppress(TypeError):
+                warnings.simplefilter("ignore")
+                if sample.call(*sample.xs).dtype == sample.arrays[k].dtype:
+                    return True
+    return False
 
 
 # Faults in the source
@@ -426,7 +451,11 @@ def _in_source(function: Any, is_complex: bool, depth: int = 0) -> Iterator[tupl
             called = function.__globals__.get(name)
             if isinstance(called, types.FunctionType) and _is_helper(called):
                 for kind, where, make in _in_source(called, is_complex, depth + 1):
-                    yield kind, where, lambda name=name, make=make: _with_global(function, name, make())
+                    yield kind, where, functools.partial(_with_helper, function, name, make)
+
+
+def _with_helper(function: Any, name: str, make: Callable[[], Any]) -> Any:
+    return _with_global(function, name, make())
 
 
 def _changed(function: Any, tree: Any, site: ast.AST, by: ast.AST) -> Any:
@@ -515,7 +544,7 @@ def mutants(op: Any, most: int = 4) -> list[Mutant]:
 
 
 def _row(op: Any) -> Op:
-    found = op if isinstance(op, Op) else getattr(op, "op", None) or getattr(_op.OPS.get(op), "op", None)
+    found = op if isinstance(op, Op) else getattr(op, "op", None) or getattr(OPS.get(op), "op", None)
     if not isinstance(found, Op) or not found.formulas:
         raise TypeError(f"got {op!r}, expected an op with a rule of its own")
     return found
@@ -555,10 +584,30 @@ def _pass(found: Sequence[Entry], laws: tuple[str, ...]) -> bool:
     for entry in found:
         for check in checks(entry, laws=laws):
             try:
-                check.run()
+                with _in_time():
+                    check.run()
             except Exception:
                 return False
     return True
+
+
+@contextlib.contextmanager
+def _in_time() -> Iterator[None]:
+    """Return a context that raises TimeoutError if it lasts: a wrong rule may never come to an end."""
+    if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "setitimer"):
+        yield
+        return
+
+    def stop(*_: Any) -> None:
+        raise TimeoutError(f"no end within {_SECONDS} seconds")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, _SECONDS)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @functools.cache
@@ -600,12 +649,13 @@ def _derivatives(entry: Entry, dtypes: str, seed: int) -> Any:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
-            point = entry.sample(dtypes, seed).subject()
-            if not point.xs or not point.outputs:
-                return []
-            gs, ts = point.cotangents(), point.like(point.xs)
-            pulled = vjp(lambda *xs: list(vjp(point.call, *xs)[1](gs)), *point.xs)[1](ts)
-            return [*point.pull(gs), *(h.data if isinstance(h, Tensor) else h for h in pulled)]
+            with _in_time():
+                point = entry.sample(dtypes, seed).subject()
+                if not point.xs or not point.outputs:
+                    return []
+                gs, ts = point.cotangents(), point.like(point.xs)
+                pulled = vjp(lambda *xs: list(vjp(point.call, *xs)[1](gs)), *point.xs)[1](ts)
+                return [*point.pull(gs), *(h.data if isinstance(h, Tensor) else h for h in pulled)]
         except Exception as error:
             return type(error).__name__
 
