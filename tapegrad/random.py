@@ -54,7 +54,7 @@ class Generator:
     def __init__(self, seed: int | None = None, device: str = "cpu") -> None:
         self.device = device
         self._seed: Any = seed
-        self._siblings: dict[str, Generator] = {}
+        self._siblings: dict[Any, Generator] = {}
         if device != "cpu":
             with on_device(device) as module:
                 self.device = f"cuda:{module.cuda.Device().id}"
@@ -86,11 +86,16 @@ class Generator:
         """
         if device in (self.device, self.device.partition(":")[0]):
             return self
-        if device not in self._siblings:
+        if device == "cpu":
+            library: Any = np
+        else:
+            with on_device(device) as library:
+                device = f"cuda:{library.cuda.Device().id}"
+        # By library too, because the stand-in for CuPy calls its devices by the same names.
+        if (library, device) not in self._siblings:
             _ = self._rng  # which settles the seed
-            made = Generator(self._seed, device)
-            self._siblings[device] = self._siblings.setdefault(made.device, made)
-        return self._siblings[device]
+            self._siblings[library, device] = Generator(self._seed, device)
+        return self._siblings[library, device]
 
     @property
     def state(self) -> Any:
