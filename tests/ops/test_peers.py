@@ -77,7 +77,8 @@ JAX: dict[str, Callable[..., Any]] = {
 }
 
 TORCH: dict[str, Callable[..., Any]] = {
-    "special.polygamma": lambda torch, x, n: torch.special.polygamma(n, x),
+    "special.polygamma": lambda torch, n, x: torch.special.polygamma(n, x),
+    "linear": lambda torch, x, weight, bias=None: x @ weight + (0 if bias is None else bias),
     "cond": lambda torch, a, p=None: torch.linalg.cond(a, p),
     "lstsq": lambda torch, a, b, rcond=None: _least_squares(torch, a, b),
     "logspace": lambda torch, start, stop, num=50, base=10.0: (
@@ -314,7 +315,9 @@ def corresponding(peer: str, package: Any) -> dict[str, Callable[..., Any]]:
             continue
         *path, last = name.split(".")
         spaces = NAMESPACES[peer]
-        if path == ["special"]:
+        if path == ["linalg"] and peer == "jax":
+            spaces = ("numpy.linalg", "scipy.linalg")
+        elif path == ["special"]:
             spaces = ("scipy.special",) if peer == "jax" else ("special",)
         elif path:
             spaces = tuple(f"{'numpy.' if peer == 'jax' else ''}{part}" for part in path)
@@ -333,7 +336,7 @@ def _package(peer: str) -> Any:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         package = pytest.importorskip(peer)
-        for part in ("numpy", "nn", "scipy.special") if peer == "jax" else ():
+        for part in ("numpy", "nn", "scipy.linalg", "scipy.special") if peer == "jax" else ():
             importlib.import_module(f"{peer}.{part}")
     return package
 
