@@ -7,6 +7,7 @@ ops of any number of inputs; a leaf's hooks are asked for once a replay.
 from __future__ import annotations
 
 import copy
+import functools
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -37,7 +38,7 @@ class HookedOp(Op):
                 # An input that a transform gave its function, where a reverse mode starts: nothing comes before it.
                 record.op, record.x, record.for_x = _INPUT, (), ()
             op: Any = copy.copy(record.op)
-            op.__class__ = cls
+            op.__class__ = _hooked_kind(type(op))
             assert record.space is not None  # an op with several results is met through those
             op.hooks, (op.shape, op.dtype) = [], record.space
             if not op.many:
@@ -52,6 +53,12 @@ class HookedOp(Op):
     def hooked(self, g: Any) -> Any:
         """Return the cotangent `g` after the hooks."""
         return hooked(self.hooks, g, self.shape, self.dtype)
+
+
+@functools.cache
+def _hooked_kind(kind: type[Op]) -> type[HookedOp]:
+    """Return the class of ops of `kind` with hooks: what that does in its own way stays."""
+    return HookedOp if kind is Op else type(f"Hooked{kind.__name__}", (HookedOp, kind), {})
 
 
 _INPUT = Op(lambda *xs: xs, "linear", [lambda g, k: g], inputs="*xs", name="input")

@@ -224,3 +224,27 @@ def test_hooks_and_kept_gradients_on_the_inputs_of_transforms():
     x = leaf(at)
     tg.grad(doubled)(x).sum().backward()
     assert x.grad.tolist() == [8.0, 8.0]
+
+
+def test_hooks_on_results_of_custom_rules():
+    seen = []
+
+    @tg.custom_rule(vjp=lambda g, x, y: (seen.append(g) or g * y, g * x))
+    def product(x, y):
+        return x * y
+
+    @tg.custom_rule(vjp=lambda gq, gr, x: 2 * x * gq if gr is None else 2 * x * gq + 3 * gr, outputs="q r")
+    def both(x):
+        return x * x, 3 * x
+
+    x, y = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    z = product(x, y)
+    z.retain_grad()
+    z.register_hook(lambda g: 10 * g)
+    q, r = both(z)
+    r.register_hook(lambda g: 2 * g)
+    (q + r).sum().backward()
+    assert z.grad.tolist() == [120.0, 220.0]
+    assert x.grad.tolist() == [360.0, 880.0]
+    assert y.grad.tolist() == [120.0, 440.0]
+    assert len(seen) == 1
