@@ -3,6 +3,7 @@
 import json
 import math
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 try:
     from benchmarks import __main__ as command
-    from benchmarks import core, frameworks, higher, networks, operations, processes, report
+    from benchmarks import core, frameworks, higher, networks, operations, ops, processes, report
 finally:
     sys.path.remove(str(ROOT))
 
@@ -289,3 +290,65 @@ def test_workloads_of_higher_derivatives(workload):
         assert not row.refused
         assert "tapegrad" in row.values
         assert row.checks
+
+
+def test_calls_of_ops_are_measured_for_each_input():
+    costs = ops.run(["maximum", "sum", "eigh"], TINY)
+    assert {(c.op, c.input) for c in costs if c.op in ("maximum", "sum", "eigh")} == {
+        ("maximum", 0),
+        ("maximum", 1),
+        ("sum", 0),
+        ("eigh", 0),
+    }
+    assert [c.ratio for c in costs] == sorted((c.ratio for c in costs), reverse=True)
+    for c in costs:
+        assert c.forward == min(c.samples["forward"])
+        assert c.backward == min(c.samples["backward"]) > 0
+
+
+@pytest.mark.parametrize("op", ops.named(), ids=lambda op: op.name)
+def test_every_op_has_a_call_that_can_be_measured(op):
+    for entry in ops.calls(op, tiny=True):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            assert list(ops.measured(entry, core.Settings(repeat=1, least=1e-9)))
+
+
+def test_large_calls_are_of_known_ops_and_large():
+    names = {op.name for op in ops.named()}
+    assert set(ops.LARGE) <= names
+    assert set(ops.REASONS) <= names
+    (entry,) = ops.calls(next(op for op in ops.named() if op.name == "hypot"))
+    assert all(0.8 * ops.SIZE < math.prod(shape) < 1.2 * ops.SIZE for shape in entry.case.shapes)
+
+
+def test_reasons_that_lack_and_reasons_too_many_are_told(monkeypatch):
+    monkeypatch.setattr(ops, "REASONS", {"sum": "of no use", "exp": "why"})
+    costs = [ops.Cost("exp", "exp/3", 0, 1.0, 4.0), ops.Cost("sum", "sum/3", 0, 1.0, 2.0), ops.Cost("f", "f", 0, 1, 9)]
+    assert ops.summary(costs).splitlines() == [
+        "1 of 3 within 3 times the forward pass",
+        "without a reason: f",
+        "reasons no longer needed: sum",
+    ]
+    assert ops.text(costs[0]).endswith("4.00  why")
+    assert ops.text(costs[1]).endswith("2.00")
+    assert [line.split(" | ")[-1] for line in ops.as_markdown(costs).splitlines()[4:]] == ["why |", " |"]
+
+
+def test_the_command_measures_ops(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(command, "set_threads", lambda threads: None)
+    monkeypatch.setattr(command, "limit_blas", lambda threads: None)
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- ops: begin -->\n<!-- ops: end -->\n")
+    monkeypatch.setattr(command, "README", readme)
+    path = tmp_path / "figures.json"
+    options = f"--ops exp2,tril --tiny --repeat 2 --least 0.0001 --readme --json {path}"
+    assert command.main(options.split()) == 0
+    found = json.loads(path.read_text())
+    assert {row["op"] for row in found["rows"]} == {"exp2", "tril"}
+    assert found["limit"] == ops.LIMIT
+    assert "of 2 calls of 2 ops" in readme.read_text()
+    assert capsys.readouterr().out.startswith("call")
+    with pytest.raises(SystemExit):
+        command.main(["--ops", "exq"])
+    assert "got --ops exq, which is the beginning of no op's name" in capsys.readouterr().err
