@@ -38,7 +38,8 @@ class HookedOp(Op):
                 # An input that a transform gave its function, where a reverse mode starts: nothing comes before it.
                 record.op, record.x, record.for_x = _INPUT, (), ()
             op: Any = copy.copy(record.op)
-            op.__class__ = _hooked_kind(type(op))
+            kind: Any = type(op)
+            op.__class__ = _hooked_kind(kind)
             assert record.space is not None  # an op with several results is met through those
             op.hooks, (op.shape, op.dtype) = [], record.space
             if not op.many:
