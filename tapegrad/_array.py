@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from .errors import DeviceError, DtypeError, MissingPackageError, OutOfMemoryError, TapegradError
+from .errors import DeviceError, DtypeError, MissingPackageError, OutOfMemoryError, TapegradError, UnsupportedError
 from .typing import Array, ArrayLike, DtypeLike, Shape
 
 DOUBLE = np.float64
@@ -203,8 +203,8 @@ def _diagnosis(module: Any, error: Any) -> str:
 def explained(error: Exception, name: str, values: Any) -> Exception:
     """Return a better error than `error`, raised by `name` of `values`, where devices or memory are the reason.
 
-    That is a DeviceError if the arrays among `values`, in containers and tensors too, live on different devices, an
-    OutOfMemoryError if a device is full, and otherwise `error` itself.
+    That is an UnsupportedError if CuPy lacks the function, a DeviceError if the arrays among `values`, in containers
+    and tensors too, live on different devices, an OutOfMemoryError if a device is full, and otherwise `error` itself.
     """
     if isinstance(error, TapegradError):
         return error
@@ -217,6 +217,13 @@ def explained(error: Exception, name: str, values: Any) -> Exception:
     found = {(np.ndarray if isinstance(a, np.generic) else type(a), device_of(a)) for a in _arrays_in(values)}
     if len(found) < 2:
         place = next((place for _, place in found), "cpu")
+        if place != "cpu" and any(
+            words in str(error) for words in ("returned NotImplemented", "no implementation found")
+        ):
+            return UnsupportedError(
+                f"{name} does not run on {place}: CuPy has no such function; compute it on the host, with t.cpu(), "
+                f"and bring the result back with .to({place!r})"
+            )
         if place != "cpu" and "current device" in str(error):
             return DeviceError(
                 f"{name} got arrays on {place}, which is not CuPy's current device, on which it computes; "

@@ -14,7 +14,7 @@ import tapegrad as tg
 import tapegrad.__main__ as job
 from tapegrad import _array, nn, optim
 from tapegrad.data import batches
-from tapegrad.errors import DeviceError, LostGradientError, MissingPackageError, OutOfMemoryError
+from tapegrad.errors import DeviceError, LostGradientError, MissingPackageError, OutOfMemoryError, UnsupportedError
 from tapegrad.examples import layer_backprop, node_graph, seed_network
 from tapegrad.testing import _standin, _sweep, check_gradients, counting, cuda_standin, strict
 
@@ -235,6 +235,19 @@ def _call(entry, given):
     public = (getattr(function, "__module__", None) or "numpy").startswith("numpy")
     function = function if public else entry.op.public
     return function(*example.before, *map(fill, entry.sample().inputs), *example.args, **example.settings)
+
+
+def test_functions_that_cupy_lacks_are_named(xp):
+    special = pytest.importorskip("scipy.special")
+    x = leaf(xp, [1.0, 2.0])
+    # For whole orders it is composed of what CuPy has; no other may be taken for the nearest of these.
+    np.testing.assert_allclose(host(special.jv(2, x)), special.jv(2, np.array([1.0, 2.0])), rtol=1e-12)
+    for call, name in ((lambda: special.jv(0.5, x), "jv"), (lambda: special.wofz(x), "wofz")):
+        with pytest.raises(UnsupportedError, match=rf"{name} does not run on cuda:0: .* with t.cpu\(\)"):
+            call()
+    y = special.jv(0.5, x.cpu()).to("cuda")
+    np.sum(y).backward()
+    assert x.grad.device == "cuda:0"
 
 
 def test_a_refused_operation_leaves_no_record(xp):

@@ -209,7 +209,12 @@ def _dawsn(x, out):
 
 def _gauss(sp):
     """Write the rows of 1F1 and 2F1 by their last argument (DLMF 13.3.15, 15.5.1), and return them for other rules."""
-    row = _by_numbers(sp.hyp1f1, lambda a, b, x: on_devices.hyp1f1(a, b, x) if b == a + 1 else sp.hyp1f1(a, b, x))
+
+    def integral(a, b, x):
+        known = b == a + 1 and a == math.floor(a) and a >= 1
+        return on_devices.hyp1f1(int(a), int(b), x) if known else sp.hyp1f1(a, b, x)
+
+    row = _by_numbers(sp.hyp1f1, integral)
     hyp1f1 = _named(
         elementwise,
         row,
@@ -466,7 +471,8 @@ def _bessel(sp):
     def of_order(function, formula, domain=positive):
         row = function
         if function.__name__ in ("jv", "yv", "iv", "kv", "ive", "kve"):
-            row = _by_numbers(function, on_devices.bessel(sp, function.__name__))
+            whole = on_devices.bessel(sp, function.__name__)
+            row = _by_numbers(function, lambda v, x: whole(int(v), x) if v == math.floor(v) else function(v, x))
         row = _by_second(row, "v", formula, on=(integers(0, 4), domain))
         _answering(function, row)
         return row
