@@ -740,7 +740,7 @@ def _pseudoinverse(a: Any, rcond: Any = None, hermitian: bool = False, *, rtol: 
         if rcond is not None:
             raise ValueError("`rtol` and `rcond` can't be both set.")
         rcond = max(a.shape[-2:]) * float(np.finfo(a.dtype).eps) if rtol is None else rtol
-    if a.ndim < 2:
+    if a.ndim < 2 or (hermitian and a.shape[-2] != a.shape[-1]):
         np.linalg.pinv(np.empty(a.shape), hermitian=hermitian)  # NumPy's complaint
     a = _complete(a) if hermitian else a
     return _pinv(a) if rcond is None else _pinv(a, rcond)
