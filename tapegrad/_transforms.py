@@ -231,10 +231,15 @@ def _user(cotangent: Any, like: Tensor, keep: bool, taken: set[int]) -> Tensor:
     if like.dtype.kind == "c":
         cotangent = cotangent.conj()
     found = cast(Tensor, _outside(cotangent, keep)) if isinstance(cotangent, Tensor) else wrap(cotangent)
-    if id(found._array) in taken or getattr(found._array, "base", None) is not None:
+    if _shared(found._array, taken):
         found = wrap(found._array.copy(), found._record)
     taken.add(id(found._array))
     return found
+
+
+def _shared(array: Any, taken: set[int]) -> bool:
+    """Return whether an array is one of those with the identities `taken`, or may be a view of one."""
+    return id(array) in taken or getattr(array, "base", None) is not None
 
 
 class _Run:
@@ -489,7 +494,7 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
         if t is None:
             return wrap(zeros(leaf.shape, leaf.dtype, leaf.data))
         found = t if isinstance(t, Tensor) else wrap(t)
-        return wrap(found._array.copy(), found._record) if id(found._array) in taken else found
+        return wrap(found._array.copy(), found._record) if _shared(found._array, taken) else found
 
     def primal(leaf: Any) -> Any:
         return _outside(leaf, isinstance(leaf, Tensor) and leaf.requires_grad, level)

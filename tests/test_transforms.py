@@ -725,3 +725,9 @@ def test_on_a_device(made, monkeypatch):
     monkeypatch.undo()
     assert there.device == "cuda:0"
     assert np.allclose(there.numpy(), made(V).data, rtol=1e-12)
+
+
+def test_tangents_of_results_share_no_memory_with_those_given():
+    t = np.ones(4)
+    found = tg.jvp(lambda x: (x, x.reshape(2, 2), x[::-1], x.T), (np.zeros(4),), (t,))[1]
+    assert not any(np.shares_memory(entry.data, t) for entry in found)
