@@ -65,6 +65,19 @@ class CustomOp(Op):
         return self._cotangents(made)[k]
 
 
+def _check_places(function: Callable[..., Any], names: Sequence[str]) -> None:
+    """Raise TypeError where one of `names`, the inputs, is a parameter of the function in another place."""
+    try:
+        parameters = list(inspect.signature(function).parameters)
+    except (TypeError, ValueError):
+        return
+    if any(name in parameters and parameters.index(name) != i for i, name in enumerate(names)):
+        raise TypeError(
+            f"got inputs={' '.join(names)!r} for {function.__name__}({', '.join(parameters)}), expected its first "
+            f"parameters in their order ({', '.join(parameters[: len(names)])}); settings come after the inputs"
+        )
+
+
 def _required(function: Callable[..., Any]) -> list[str]:
     """Return the names of the parameters without a default value."""
     parameters = inspect.signature(function).parameters.values()
@@ -92,7 +105,7 @@ def custom_rule(
         each input, in their order: arrays of the inputs' shapes, or None for zero; a single one needs no tuple
     jvp : optional; its first parameters are the tangents, one for each input, None for zero; the others as in `vjp`.
         Without it, forward mode runs `vjp` on tensors and transposes it
-    inputs : the names of the parameters that have derivatives, by default all without a default value
+    inputs : the names of the first parameters, which have derivatives; by default all without a default value
     outputs : the names of the results, `"q r"` for a function that returns two
 
     At second order, and in forward mode without a `jvp`, `vjp` is called with tensors: written in NumPy's functions
@@ -105,8 +118,8 @@ def custom_rule(
         In the replay, if the VJP returns too few cotangents, or one of another shape than its input's; with the
         function, the input, and both shapes.
     TypeError
-        If the VJP asks for something that is neither an input, a result, a fact, nor a parameter; or if the function
-        does not name its inputs.
+        If the VJP asks for something that is neither an input, a result, a fact, nor a parameter; if the function
+        does not name its inputs; or if `inputs` are not its first parameters.
 
     Examples
     --------
@@ -124,6 +137,7 @@ def custom_rule(
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
         names = inputs.split() if inputs else _required(function)
+        _check_places(function, names)
 
         @functools.wraps(function)
         def compute(*args: Any, **kwargs: Any) -> Any:

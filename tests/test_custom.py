@@ -152,6 +152,18 @@ def test_names_that_nobody_knows_are_refused_at_once():
         tg.custom_rule(vjp=lambda g: g)(lambda *args: args[0])
 
 
+@pytest.mark.parametrize("inputs", ["a b", "b", "b a", "bands b"])
+def test_inputs_that_are_not_the_first_parameters_are_refused_at_once(inputs):
+    with pytest.raises(TypeError, match=r"expected its first parameters in their order \(bands.*settings come after"):
+        tg.custom_rule(vjp=lambda g: g, inputs=inputs)(lambda bands, a, b: b)
+
+
+def test_inputs_may_be_named_for_functions_that_do_not_name_them():
+    for function in (lambda *args: args[0] + args[1], lambda a, *others: a + others[0], lambda x, y: x + y, np.add):
+        total = tg.custom_rule(vjp=lambda g: (g, 2 * g), inputs="a b")(function)
+        assert [h.item() for h in tg.grad(total, argnums=(0, 1))(1.0, 2.0)] == [1, 2]
+
+
 def test_failing_functions_leave_no_record():
     x = tg.tensor(np.ones((2, 2)), requires_grad=True)
     with pytest.raises(np.linalg.LinAlgError):
