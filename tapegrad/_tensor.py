@@ -367,11 +367,11 @@ def _ufunc_with_keywords(
     settings = {keyword: others.pop(keyword) for keyword in ("casting", "order", "subok") if keyword in others}
     if others and ufunc.signature is None:
         raise UnsupportedError(f"{ufunc.__name__} of a tensor does not support the keyword {next(iter(others))}")
-    if settings and ufunc.signature is None:
-        # Whether they can be met does not depend on the entries.
-        dtypes = (getattr(x, "dtype", None) for x in inputs)
-        samples = [x if t is None else _array.zeros((0,), t, detached(x)) for x, t in zip(inputs, dtypes, strict=True)]
-        ufunc(*samples, dtype=dtype, **settings)
+    if settings or dtype is not None or where is not True:
+        # Whether NumPy takes them does not depend on the entries, so it is asked without any.
+        masked = {} if where is True else {"where": _without_entries(where, ufunc)}
+        targets = None if out is None or ufunc.signature else tuple(_without_entries(target, ufunc) for target in out)
+        ufunc(*(_without_entries(x, ufunc) for x in inputs), out=targets, dtype=dtype, **settings, **masked)
     if dtype is not None:
         inputs = tuple(x.astype(dtype) if isinstance(x, Tensor) or is_array(x) else x for x in inputs)
     if out is None:
@@ -397,6 +397,14 @@ def _ufunc_with_keywords(
         if isinstance(x, Tensor):
             x._refuse_if_tracked(f"{ufunc.__name__} into a plain array (out=, or array += tensor)")
     return ufunc(*(detached(x) for x in inputs), out=tuple(map(detached, out)), where=detached(where), **others)
+
+
+def _without_entries(value: Any, ufunc: Any) -> Any:
+    """Return an array of the dtype and library of `value` and no entries (for matrices one); a number as it is."""
+    if value is None or isinstance(value, (bool, int, float, complex)):
+        return value
+    array = detached(value) if hasattr(value, "dtype") else as_array(value)
+    return _array.zeros((1, 1) if ufunc.signature else (0,), array.dtype, array)
 
 
 def seed_for(output: Tensor, gradient: ArrayLike | None) -> Array:

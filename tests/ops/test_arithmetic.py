@@ -160,7 +160,7 @@ def test_clip_takes_its_bounds_in_every_form(call, expected):
 
 def test_clip_refuses_two_pairs_of_bounds_and_stores_its_result():
     t = tg.tensor([-1.0, 2.0], requires_grad=True)
-    with pytest.raises(ValueError, match="expected one pair of names"):
+    with pytest.raises(ValueError, match="a_min"):
         np.clip(t, 0, 1, max=2)
     out = tg.zeros(2)
     assert np.clip(t, 0, 1, out=out) is out

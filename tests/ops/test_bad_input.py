@@ -37,7 +37,6 @@ OTHERWISE = {
     "unstack with axis=(0, 0)": "as for cumulative_sum",
     "*norm with axis=1.5": "NumPy takes it for 1, and then says that there is no axis 1",
     "full_like with order=*": "tensors have no order to keep",
-    "mat* with [co]*=*": "generalized ufuncs are computed by other functions, which know no casting and no order",
     "vec* with [co]*=*": "as for matmul",
     # Two things are wrong at once, and another one is seen first.
     "*/where=* of *": "a mask and an axis that do not fit",
