@@ -248,7 +248,8 @@ def _clip_for_high(g, a, a_min, a_max):
 
 def _clipped(a, a_min, a_max):
     """Return np.clip, of small arrays in a quarter of its time."""
-    if type(a) is np.ndarray and a.size < 4096 and a.dtype.kind == "f" and type(a_min) is type(a_max) is float:
+    numbers = type(a_min) in (int, float) and type(a_max) in (int, float)
+    if numbers and type(a) is np.ndarray and a.size < 4096 and a.dtype.kind == "f":
         return np.minimum(np.maximum(a, a_min), a_max)
     return np.clip(a, a_min, a_max)
 

@@ -25,7 +25,6 @@ from ..errors import DtypeError, ShapeError
 from ..typing import Array, Axis
 from ._algebra import blockwise, constant, count, kept_shape, largest_number, operand, spread
 from ._domains import away_from, case, integers, interval, real
-from .arithmetic import only
 
 __all__ = [
     "binary_cross_entropy_with_logits",
@@ -116,7 +115,7 @@ def relu(x: Any) -> Any:
     return np.maximum(x, 0)
 
 
-relu = unary(relu, lambda g, out: only(g, out > 0), kink=lambda x: x == 0, on=away_from(0.0))
+relu = unary(relu, lambda g, out: g * (out > 0), kink=lambda x: x == 0, on=away_from(0.0))
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
