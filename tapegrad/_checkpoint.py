@@ -16,8 +16,9 @@ import numpy as np
 
 from . import random
 from ._array import zeros
+from ._modes import Strict
 from ._op import Op, Parts, _part
-from ._tape import FORWARD_ONLY, MODE, Dual, Leaf, Level, Mode, ModeContext, Record, next_position, replay, space_of
+from ._tape import FORWARD_ONLY, MODE, Dual, Leaf, Mode, ModeContext, Record, next_position, replay, space_of
 from ._tensor import Tensor, detached, wrap
 from ._transforms import _dual, _name
 from ._tree import leaves, map_leaves
@@ -71,7 +72,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
         mode = MODE.get() or Mode()
         if not mode.recording:
             return function(*args, **kwargs)
-        segment = _Segment(function, args, kwargs, mode.levels)
+        segment = _Segment(function, args, kwargs, mode)
         before = _random_states(args, kwargs)
         start, value = segment.run()
         after = _random_states(args, kwargs)
@@ -87,13 +88,13 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
 class _Segment:
     """A checkpointed call: what it takes to run it again, and what is known about its results."""
 
-    __slots__ = ("args", "function", "kwargs", "levels", "places", "samples", "spaces", "states")
+    __slots__ = ("args", "function", "kwargs", "mode", "places", "samples", "spaces", "states")
 
-    def __init__(self, function: Any, args: Any, kwargs: Any, levels: tuple[Level, ...]) -> None:
+    def __init__(self, function: Any, args: Any, kwargs: Any, mode: Mode) -> None:
         self.function = function
         # Tensors of our own: assignment to the caller's goes into other memory then.
         self.args, self.kwargs = _own(args), _own(kwargs)
-        self.levels = levels
+        self.mode = mode
         self.places: dict[Record, int] = {}
         self.spaces: list[tuple[Shape, Any]] = []
         self.samples: list[Any] = []
@@ -102,7 +103,10 @@ class _Segment:
     def run(self) -> tuple[int, Any]:
         """Return the position from which on the function recorded, and what it gave."""
         start = next_position()
-        with ModeContext(recording=True, levels=self.levels):
+        # Kinks belong to the operations, wherever the replay is; others who look on see it only if they do so now.
+        now = (MODE.get() or Mode()).watchers
+        watchers = tuple(watcher for watcher in self.mode.watchers if type(watcher) is Strict and watcher not in now)
+        with ModeContext(recording=True, levels=self.mode.levels, watchers=watchers):
             return start, self.function(*_own(self.args), **_own(self.kwargs))
 
     def run_again(self) -> tuple[int, list[Tensor]]:
@@ -156,7 +160,7 @@ class _Segment:
 
 # The two records of a call. Their ops have no function that anybody calls.
 
-_CALL = Op(lambda x: x, "linear", [lambda g, segment: segment.pull(g)], name="checkpoint")
+CALL = Op(lambda x: x, "linear", [lambda g, segment: segment.pull(g)], name="checkpoint")
 _INPUTS = Op(lambda *xs: xs, "linear", [lambda g, k: g[k]], inputs="*xs", name="inputs of checkpoint")
 
 
@@ -167,7 +171,7 @@ def _recorded(segment: _Segment, start: int, value: Any, made: Sequence[Tensor])
     segment.samples = [_sampled(t._array) for t in made]
     inputs, call = Record(), Record()
     inputs.op, inputs.x, inputs.for_x = _INPUTS, tuple(segment.places), tuple(segment.places.values())
-    call.op, call.x, call.for_x = _CALL, inputs, segment
+    call.op, call.x, call.for_x = CALL, inputs, segment
     for record in (inputs, call):
         record.y = record.for_y = record.space = None
         record.position = next_position()

@@ -13,7 +13,7 @@ from ._tensor import Tensor, detached
 from .errors import KinkError
 
 
-class _Strict(Watcher):
+class Strict(Watcher):
     """Looks for results at a kink, and at the cotangents that arrive there."""
 
     def __init__(self, action: str) -> None:
@@ -86,4 +86,4 @@ def strict(action: Literal["raise", "warn"] = "raise") -> ModeContext:
     """
     if action not in ("raise", "warn"):
         raise ValueError(f"got action={action!r}, expected 'raise' or 'warn'")
-    return ModeContext(watchers=(_Strict(action),))
+    return ModeContext(watchers=(Strict(action),))

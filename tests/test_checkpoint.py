@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import tapegrad as tg
 from tapegrad import nn
 from tapegrad._checkpoint import checkpoint
-from tapegrad.errors import HistoryError
+from tapegrad.errors import AnomalyError, HistoryError, KinkError
 
 X = np.array([0.5, 0.7, -0.3])
 T = np.array([1.0, -2.0, 0.5])
@@ -423,3 +423,26 @@ def test_random_states_are_kept_only_where_they_were_used():
 
     assert grown(checkpoint(lambda x: x * 2)) < 3000
     assert grown(checkpoint(lambda x: x * np.random.random())) > 2500
+
+
+def test_strict_mode_of_the_first_run_holds_in_a_replay_outside():
+    x = tg.tensor([0.0, 1.0], requires_grad=True)
+    with tg.strict():
+        y = tg.checkpoint(np.abs)(x).sum()
+    with pytest.raises(KinkError, match="absolute has a kink"):
+        y.backward()
+    assert x.grad is None
+
+
+def test_anomalies_are_found_inside_the_second_run():
+    def f(x):
+        return np.sqrt(x) * 2
+
+    x = tg.tensor([0.0, 4.0], requires_grad=True)
+    with tg.detect_anomaly():
+        y = tg.checkpoint(f)(x).sum()
+        with pytest.raises(AnomalyError, match="the rule of sqrt for its input x") as caught:
+            y.backward()
+    assert "return np.sqrt(x) * 2" in str(caught.value)
+    report = tg.explain(tg.checkpoint(f)(x).sum())
+    assert [fault.operation for fault in report.faults] == ["sqrt"]
