@@ -165,3 +165,22 @@ def test_strict_holds_in_every_transform(derivative):
         derivative(np.abs, np.array([1.0, 2.0]))
         with pytest.raises(KinkError, match="absolute has a kink"):
             derivative(np.abs, np.array([1.0, 0.0]))
+
+
+@pytest.mark.parametrize(
+    "second",
+    [
+        lambda f, x: tg.hessian(f)(x).data.diagonal(),
+        lambda f, x: tg.hvp(f, (x,), (np.ones_like(x),))[0],
+        lambda f, x: tg.jvp(tg.grad(f), (x,), (np.ones_like(x),))[1],
+        lambda f, x: tg.jacobian(tg.grad(f), mode="forward")(x).data.diagonal(),
+        lambda f, x: tg.linearize(tg.grad(f), x)[1](np.ones_like(x)),
+    ],
+    ids=["hessian", "hvp", "forward over reverse", "jacobian", "linearize"],
+)
+def test_strong_zero_keeps_finite_derivatives_of_cotangents_that_happen_to_be_zero(second):
+    x = np.array([0.0, 0.5])
+    with tg.strong_zero():
+        assert np.allclose(second(lambda x: np.sum(np.sin(x) ** 2), x), 2 * np.cos(2 * x))
+        assert np.allclose(second(masked(lambda x: x**1.5), x), [0.0, 0.75 * 0.5**-0.5])
+        assert np.allclose(tg.jacobian(np.sin, mode="forward")(x), np.diag(np.cos(x)))
