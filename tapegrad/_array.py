@@ -214,7 +214,7 @@ def explained(error: Exception, name: str, values: Any) -> Exception:
             "(use item() or detach() for what is only looked at), take smaller batches, or checkpoint; "
             "on a CUDA device, tapegrad.memory_summary() tells who holds how much"
         )
-    found = {(np.ndarray if isinstance(a, np.generic) else type(a), device_of(a)) for a in _arrays_in(values)}
+    found = {(np.ndarray if isinstance(a, np.generic) else type(a), device_of(a)) for a in arrays_in(values)}
     if len(found) < 2:
         place = next((place for _, place in found), "cpu")
         if place != "cpu" and any(
@@ -239,13 +239,13 @@ def explained(error: Exception, name: str, values: Any) -> Exception:
     )
 
 
-def _arrays_in(values: Any) -> Iterator[Any]:
+def arrays_in(values: Any) -> Iterator[Any]:
     """Yield the arrays in nested containers, those of tensors too."""
     if isinstance(values, dict):
         values = tuple(values.values())
     if isinstance(values, (list, tuple)):
         for value in values:
-            yield from _arrays_in(value)
+            yield from arrays_in(value)
         return
     values = getattr(values, "_array", values)
     if is_array(values):

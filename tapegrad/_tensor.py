@@ -320,7 +320,7 @@ def _unwrap(value: Any, name: str) -> Any:
 def _refusal(error: Exception, function: Callable[..., Any], args: Any, keywords: Any) -> Exception:
     """Return what to raise where an op failed by `error`: NumPy's own exception for the same call, if it raises one."""
     error = _array.explained(error, function.__name__, (args, keywords))
-    if isinstance(error, TapegradError):
+    if isinstance(error, TapegradError) or any(device_of(a) != "cpu" for a in _array.arrays_in((args, keywords))):
         return error
     try:
         function(*_copied(args), **_copied(keywords))

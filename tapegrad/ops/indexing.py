@@ -688,7 +688,7 @@ def _partition(a: Any, kth: Any, axis: int | None = -1, kind: str = "introselect
     x = detached(a)
     # NumPy says nothing about where ties go, so they are taken from left to right: the n-th smallest of the result is
     # the n-th smallest of a.
-    np.partition(np.empty(1), 0, kind=kind)  # NumPy's complaint
+    np.partition(np.empty(1), 0, kind=kind)  # type: ignore[call-overload]  # NumPy's complaint
     settings = {} if order is None else {"order": order}
     result = np.partition(x, detached(kth), axis=axis, **settings)
     smallest = np.argsort(x, axis=axis, kind="stable")

@@ -397,7 +397,7 @@ def test_selection_on_a_device_is_that_on_the_host(call):
 
 def test_compress_refuses_a_condition_that_is_true_beyond_the_end():
     for x in (leaf([1.0, 2.0]), leaf(strict.asarray([1.0, 2.0]))):
-        with pytest.raises(IndexError, match="index 2 is out of bounds for axis 0 with size 2"):
+        with pytest.raises(IndexError, match="index 2 is out of bounds|beyond the end of the axis"):
             np.compress([True, False, True], x)
 
 
