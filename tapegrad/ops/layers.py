@@ -167,11 +167,21 @@ def scaled_dot_product_attention(
         rows, columns = (np.arange(n, like=detached(q)) for n in (q.shape[-2], k.shape[-2]))
         mask = rows[:, None] >= columns
     # The queries are scaled, not the scores, of which there are more.
-    scores = (q * (1 / math.sqrt(q.shape[-1]) if scale is None else scale)) @ T(k)
+    scores = (q * (1 / math.sqrt(q.shape[-1] or 1) if scale is None else scale)) @ T(k)
     if mask is not None:
         mask = operand(mask, scores)
+        if not _broadcasts(mask.shape, scores.shape):
+            raise ShapeError(
+                f"scaled_dot_product_attention got a mask of shape {mask.shape}, expected one that broadcasts to "
+                f"{scores.shape}"
+            )
         scores = np.where(mask, scores, -math.inf) if mask.dtype == bool else scores + mask
     return softmax(scores) @ v
+
+
+def _broadcasts(shape: Shape, to: Shape) -> bool:
+    """Return whether arrays of `shape` broadcast to the shape `to`."""
+    return len(shape) <= len(to) and all(n in (1, m) for n, m in zip(shape[::-1], to[::-1], strict=False))
 
 
 composite(
