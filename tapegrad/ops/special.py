@@ -588,7 +588,8 @@ def _integrals(sp):
 def _expn_below(sp, n, x, out):
     """Return E_(n-1)(x): for n = 0, which SciPy does not have, by recurrence."""
     lowest = n < 1
-    recurrence = (np.exp(-x) - (n - 1) * out) / x
+    # SciPy cuts a fraction of n off, with a warning.
+    recurrence = (np.exp(-x) - (n - n % 1 - 1) * out) / x
     return np.where(lowest, recurrence, sp.expn(np.maximum(n - 1, 0), x))
 
 

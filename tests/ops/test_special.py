@@ -243,3 +243,10 @@ def test_registering_twice_changes_nothing():
     before = dict(OPS)
     register()
     assert before == OPS
+
+
+@pytest.mark.filterwarnings("ignore:floating point number truncated")
+def test_a_fraction_of_the_order_of_expn_is_cut_off_as_scipy_does():
+    for order in (0, 0.5, 1, 1.9, 3.2):
+        derivative = tg.grad(lambda x, order=order: tg.special.expn(order, x))(1.5)
+        assert derivative.item() == tg.grad(lambda x, order=order: tg.special.expn(int(order), x))(1.5).item()
