@@ -226,7 +226,7 @@ def linear(subject: Subject, gs: Sequence[Any], pulled: Sequence[Any]) -> None:
 
     several = dataclasses.replace(subject, call=thrice)
     for k, (got, (h, other)) in enumerate(zip(several.pull([*mixed, *others]), parts, strict=True)):
-        scale = float(5 * np.abs(to_host(other)).max(initial=0.0) + 2 * np.abs(to_host(h)).max(initial=0.0))
+        scale = 5 * float(_sizes(other).max(initial=0.0)) + 2 * float(_sizes(h).max(initial=0.0))
         scale = max(scale, noise(subject, gs), noise(subject, others))
         expected = to_host(h) - 3.0 * to_host(other)
         what = f"the linearity in the cotangent of the VJP of {subject.name} by {subject.label(k)}"
