@@ -264,6 +264,7 @@ _clip = elementwise(
         case((3,), max=1),
         case((3,), min=-1),
         case((2, 3), (3,), (2, 1), on=distinct),
+        case((3,), (3,), (3,), on=distinct),
         case((3,), (), (1,), on=distinct),
         case((), (3,), (2, 3), on=distinct),
         case((2, 3), (3,), args=(None,), on=distinct),

@@ -215,8 +215,8 @@ def _damaging(damage_cotangent: bool) -> Around:
 
 def _first_of_broadcast(rule: Rule, count: int, names: tuple[str, ...]) -> Rule:
     def wrong(*given: Any) -> Any:
-        *given, shape = given
-        h = rule(*given)
+        *others, shape = given
+        h = rule(*others)
         if h.ndim > len(shape):
             h = h[(0,) * (h.ndim - len(shape))]
         return h[tuple(slice(0, 1) if n == 1 else slice(None) for n in shape)] if h.shape != shape else h
@@ -442,7 +442,7 @@ def _in_source(function: Any, is_complex: bool, depth: int = 0) -> Iterator[tupl
     for site in itertools.chain.from_iterable(map(ast.walk, body)):
         for kind, by in itertools.chain(_changes(site, is_complex), _axes_of(site)):
             shown = ast.unparse(ast.fix_missing_locations(copy.deepcopy(by)))
-            where = f"{shown!r} for {ast.unparse(site)!r}"  # type: ignore[arg-type]
+            where = f"{shown!r} for {ast.unparse(site)!r}"
             if depth:
                 where += f" in {function.__name__}"
             yield kind, where, functools.partial(_changed, function, tree, site, by)

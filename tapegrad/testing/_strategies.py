@@ -6,6 +6,7 @@ Whole programs are drawn in `_programs`.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -303,7 +304,7 @@ def _mixed(draw: Any, shape: tuple[int, ...]) -> Any:
     for n in shape:
         array = hnp.arrays(np.int64, (length,), elements=st.integers(-n, n - 1))
         places = st.lists(st.integers(0, n - 1), min_size=length, max_size=length, unique=True)
-        mask = places.map(lambda found, n=n: np.isin(np.arange(n), found))
+        mask = places.map(functools.partial(np.isin, np.arange(n)))
         kinds = [st.slices(n), st.integers(-n, n - 1), array, *([mask] if length <= n else [])]
         entries.append(draw(st.one_of(kinds)))
     # Axes that are named no more are taken whole, and may stand under an ellipsis anywhere.
