@@ -201,8 +201,8 @@ def _call(op: Op, path: str, example: Case) -> str | None:
     parts = [*example.before, *example.args, *example.settings.values()]
     if not all(_is_literal(part) for part in parts):
         return None
-    if "norm" in op.name and isinstance(example.settings.get("axis"), tuple) and "ord" in example.settings:
-        return None  # of matrices along such axes no domain says whether their singular values are apart
+    if _needs_spectrum(op, example):
+        return None
     if any(entry is None or (isinstance(entry, list) and not entry) for entry in example.shapes):
         return None
     holes = [f"[{', '.join(['{}'] * len(entry))}]" if isinstance(entry, list) else "{}" for entry in example.shapes]
@@ -211,6 +211,16 @@ def _call(op: Op, path: str, example: Case) -> str | None:
     literals = [_braced(part) for part in example.before], [_braced(part) for part in example.args]
     settings = [f"{name}={_braced(value)}" for name, value in example.settings.items()]
     return f"{path}({', '.join([*literals[0], *holes, *literals[1], *settings])})"
+
+
+def _needs_spectrum(op: Op, example: Case) -> bool:
+    """Return whether the same call takes operands of which no domain says that their spectra are simple."""
+    settings = example.settings
+    if op.name == "norm" and "ord" in settings:
+        # The order of a vector's norm means another thing for a matrix; of matrices along any axes nothing is known.
+        return isinstance(settings.get("axis"), tuple) or ("axis" not in settings and len(example.shapes[0]) == 1)
+    # The roots of matrices may coincide, and a complete q may be turned where r does not reach.
+    return op.name == "poly" or settings.get("mode") == "complete"
 
 
 def _braced(value: Any) -> str:
