@@ -194,7 +194,9 @@ class Op:
         if self.variadic:
             return sources | {"k": "_k", "xs": "tuple(_arrays)", "shapes": "tuple([a.shape for a in _arrays])"}
         for i, x in enumerate(self.inputs):
-            sources |= {x: f"_arrays[{i}]", f"{x}_shape": f"_shape(_arrays[{i}])"}
+            # One of several inputs may be a number.
+            shape = f"_shape(_arrays[{i}])" if len(self.inputs) > 1 else "_arrays[0].shape"
+            sources |= {x: f"_arrays[{i}]", f"{x}_shape": shape}
             sources |= {f"{x}_dtype": f"_arrays[{i}].dtype", f"{x}_device": f"_device_of(_arrays[{i}])"}
         return sources
 
@@ -237,19 +239,32 @@ class Op:
         """Return the inputs of a record of many: their records, their rules with the number of residuals, and these."""
         return zip(record.x or (), self.rules, record.for_x or (), strict=False)
 
+    def with_rules(self, parents: list[Record | None]) -> list[Record | None]:
+        """Return the inputs' records, None for those that have no rule."""
+        if None not in self.formulas:
+            return parents
+        return [p if formula is not None else None for p, formula in zip(parents, self.each_formula, strict=False)]
+
     def fill(self, record: Record, parents: Sequence[Any], arrays: Sequence[Any], out: Any, call: Any) -> None:
         """Make `record` the record of this op's result `out` on `arrays`."""
-        outs = out if len(self.outputs) > 1 else (out,)
+        several = len(self.outputs) > 1
+        outs = out if several else (out,)
         record.op = self
-        record.space = self.space(out) if len(outs) == 1 else None
-        if not self.variadic:
-            parents = [None if f is None else p for f, p in zip(self.formulas, parents, strict=True)]
+        record.space = None if several else self.space(out)
         args, kwargs = call
-        collectors = itertools.repeat(self.collectors[0]) if self.variadic else self.collectors
-        kept = [
-            None if p is None else collect(k, arrays, outs, *args, **kwargs)
-            for k, (p, collect) in enumerate(zip(parents, collectors, strict=False))
-        ]
+        kept: list[Any] = [None] * len(parents)
+        if self.variadic:
+            # What is kept differs by the position alone: it is collected once, not once for each of many inputs.
+            names = self.names[0]
+            values = self._values(self.collectors[0], len(names), 0, arrays, outs, call)
+            for k, p in enumerate(parents):
+                if p is not None:
+                    own = tuple([k if name == "k" else value for name, value in zip(names, values, strict=True)])
+                    kept[k] = own[0] if len(own) == 1 else own
+        else:
+            for k, p in enumerate(parents):
+                if p is not None:
+                    kept[k] = self.collectors[k](k, arrays, outs, *args, **kwargs)
         if self.many:
             record.x, record.for_x, record.y, record.for_y = tuple(parents), tuple(kept), None, None
         else:
@@ -275,10 +290,7 @@ class Op:
         seconds = perf_counter() - started
         several = len(self.outputs) > 1
         outs = out if several else (out,)
-        parents = [
-            x._record if formula is not None and isinstance(x, Tensor) else None
-            for x, formula in zip(inputs, self.each_formula, strict=False)
-        ]
+        parents = self.with_rules([x._record if isinstance(x, Tensor) else None for x in inputs])
         active = [level for level in levels if any(level.tangent(p) is not None for p in parents)]
         reverse = recording and any(p is not None and p.position > FORWARD_ONLY for p in parents)
         record: Record | None = None
@@ -591,6 +603,7 @@ def _binary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
 def _one(op: Op) -> Callable[..., Any]:
     """Return the recorder of a function of one array with settings."""
     function = op.function
+    trusted = op.trusted
     mode_of = MODE.get
 
     def record(*args: Any, **kwargs: Any) -> Any:
@@ -620,7 +633,7 @@ def _one(op: Op) -> Callable[..., Any]:
         made.x = parent
         made.y = made.for_y = None
         made.for_x = op.collectors[0](0, (a,), (out,), *rest, **kwargs)
-        made.space = op.space(out)
+        made.space = space_of(out.shape, out.dtype) if trusted else op.space(out)
         made.position = next_position()
         result = _new(Tensor)
         result._array = out
@@ -636,6 +649,8 @@ def _any(op: Op) -> Callable[..., Any]:
     count = len(op.inputs)
     leading = op.leading
     several = len(op.outputs) > 1
+    partial = None in op.formulas
+    mode_of = MODE.get
 
     def record(*args: Any, **kwargs: Any) -> Any:
         inputs: Sequence[Any]
@@ -647,26 +662,39 @@ def _any(op: Op) -> Callable[..., Any]:
             if len(args) < count:
                 args, kwargs = _positional(op, args, kwargs)
             inputs, rest = args[:count], args[count:]
-        tensors = [isinstance(x, Tensor) for x in inputs]
-        parents = [x._record if tensor else None for x, tensor in zip(inputs, tensors, strict=True)]
-        arrays = [x._array if tensor else _constant(x) for x, tensor in zip(inputs, tensors, strict=True)]
-        rest = _settings(op, rest, kwargs)
+        arrays: list[Any] = []
+        parents: list[Record | None] = []
+        tensors = tracked = False
+        for x in inputs:
+            if isinstance(x, Tensor):
+                tensors = True
+                arrays.append(x._array)
+                parents.append(x._record)
+                tracked = tracked or x._record is not None
+            else:
+                arrays.append(x if x is None or type(x) in _NUMBERS else _constant(x))
+                parents.append(None)
+        if partial and tracked:
+            parents = op.with_rules(parents)
+            tracked = any(p is not None for p in parents)
+        if rest or kwargs:
+            rest = _settings(op, rest, kwargs)
         operands = [arrays] if op.variadic and not leading else arrays
         given = (*rest, *operands) if leading else (*operands, *rest)
-        tracked = any(p is not None and f is not None for p, f in zip(parents, op.each_formula, strict=False))
-        mode = MODE.get()
+        mode = mode_of()
         try:
-            if mode is OFF or not any(tensors) or (mode is None and not (tracked and several)):
+            if mode is OFF or not tensors or (mode is None and not (tracked and several)):
                 out = function(*given, **kwargs)
             else:
                 return op.play(mode, inputs, arrays, functools.partial(function, *given, **kwargs), (rest, kwargs))
         except MENDED as error:
             raise explained(error, op.name, arrays) from None
-        if not any(tensors):
+        if not tensors:
             return out
         if not tracked or mode is OFF:
             return wrapped(out)
-        op.check_settings(rest, kwargs)
+        if rest or kwargs:
+            op.check_settings(rest, kwargs)
         if not op.broadcasts:
             arrays = [as_array(a) if type(a) in _NUMBERS else a for a in arrays]
         made = Record()
@@ -678,7 +706,7 @@ def _any(op: Op) -> Callable[..., Any]:
 
 def _constant(x: Any) -> Any:
     """Return an input that is no tensor as what the function and its rule take."""
-    return x if type(x) in _NUMBERS or x is None or is_array(x) else _operand(x)
+    return x if is_array(x) else _operand(x)
 
 
 def _positional(op: Op, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -33,7 +32,6 @@ LATE: list[Callable[[], None]] = []
 
 _new = object.__new__
 _commit_lock = threading.Lock()
-_NOTHING = contextlib.nullcontext()
 
 
 class Tensor(NdarrayMethods):
@@ -198,8 +196,12 @@ class Tensor(NdarrayMethods):
                 "make the leaves with tapegrad.tensor(..., requires_grad=True)"
             )
         seed = seed_for(self, gradient)
-        with ModeContext(watchers=(_STRONG_ZERO,)) if strong_zero else _NOTHING:
-            arrived = run_replay([(self._record, seed)], None, retain_graph or create_graph, create_graph)
+        again = retain_graph or create_graph
+        if strong_zero:
+            with ModeContext(watchers=(_STRONG_ZERO,)):
+                arrived = run_replay([(self._record, seed)], None, again, create_graph)
+        else:
+            arrived = run_replay([(self._record, seed)], None, again, create_graph)
         commit(arrived, protected=seed)
 
     def detach(self) -> Tensor:
@@ -451,9 +453,9 @@ def run_replay(
                 arrived = replay(tensors, wanted, retain, create=True)
     except MemoryError as error:
         raise _array.explained(error, "backward", ()) from None
-    for record, g in arrived.items():
-        if isinstance(record, Leaf) and record.hooks:
-            arrived[record] = hooked(record.hooks, g, record.shape, record.dtype)
+    for record in arrived:
+        if type(record) is Leaf and record.hooks:
+            arrived[record] = hooked(record.hooks, arrived[record], record.shape, record.dtype)
     return arrived
 
 
