@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ._array import as_array, is_array, zeros
 from ._op import Op, recorder
-from ._tape import Record
-from .errors import LostGradientError, ShapeError
+from ._tape import Record, differentiable
+from .errors import DtypeError, LostGradientError, ShapeError
 from .typing import Formula
 
 
@@ -22,6 +22,27 @@ class CustomOp(Op):
         self.vjp = vjp if len(self.outputs) == 1 else self._on_parts(vjp)
         self.many = self.projects = True
         self.trusted = False
+        # A setting that a call leaves out has the function's own value in the rule too.
+        own = _parameters(function).values()
+        self.defaults = {p.name: p.default for p in own if p.default is not p.empty} | self.defaults
+
+    def fill(self, record: Record, parents: Sequence[Any], arrays: Sequence[Any], out: Any, call: Any) -> None:
+        """Make `record` the record of this op's result, as `Op.fill`, unless it is one that has no derivative."""
+        outs = out if len(self.outputs) > 1 else (out,)
+        if not any(differentiable(a.dtype) for a in outs):
+            raise DtypeError(
+                f"{self.name} has a rule for its derivative, and returned dtype {outs[0].dtype}, which has none; "
+                "let it return floating point numbers, or detach() its inputs"
+            )
+        super().fill(record, parents, arrays, out, call)
+
+    def play(self, *args: Any) -> Any:
+        """Return the tensor or tensors of a call, as `Op.play`; integers among several results are constants."""
+        made = super().play(*args)
+        for t in made if isinstance(made, tuple) else ():
+            if not differentiable(t.dtype):
+                t._record = None
+        return made
 
     def links(self, record: Record) -> Iterator[tuple[Any, Any, Any]]:
         """Return the inputs with their rules and residuals, as `Op.links`; the rules share one call of the VJP."""
@@ -65,12 +86,17 @@ class CustomOp(Op):
         return self._cotangents(made)[k]
 
 
+def _parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
+    """Return the parameters of a function by name, none for a compiled one that does not tell them."""
+    try:
+        return inspect.signature(function).parameters
+    except (TypeError, ValueError):
+        return {}
+
+
 def _check_places(function: Callable[..., Any], names: Sequence[str]) -> None:
     """Raise TypeError where one of `names`, the inputs, is a parameter of the function in another place."""
-    try:
-        parameters = list(inspect.signature(function).parameters)
-    except (TypeError, ValueError):
-        return
+    parameters = list(_parameters(function))
     if any(name in parameters and parameters.index(name) != i for i, name in enumerate(names)):
         raise TypeError(
             f"got inputs={' '.join(names)!r} for {function.__name__}({', '.join(parameters)}), expected its first "
@@ -80,8 +106,7 @@ def _check_places(function: Callable[..., Any], names: Sequence[str]) -> None:
 
 def _required(function: Callable[..., Any]) -> list[str]:
     """Return the names of the parameters without a default value."""
-    parameters = inspect.signature(function).parameters.values()
-    required = [p for p in parameters if p.default is p.empty]
+    required = [p for p in _parameters(function).values() if p.default is p.empty]
     names = [p.name for p in required if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
     if not names:
         raise TypeError(f"{function.__name__} does not name its inputs; say them: custom_rule(..., inputs='x y')")
@@ -106,7 +131,7 @@ def custom_rule(
     jvp : optional; its first parameters are the tangents, one for each input, None for zero; the others as in `vjp`.
         Without it, forward mode runs `vjp` on tensors and transposes it
     inputs : the names of the first parameters, which have derivatives; by default all without a default value
-    outputs : the names of the results, `"q r"` for a function that returns two
+    outputs : the names of the results, `"q r"` for a function that returns two; integers among them are constants
 
     At second order, and in forward mode without a `jvp`, `vjp` is called with tensors: written in NumPy's functions
     it is differentiated in its turn. A rule for complex numbers pairs without conjugates: cotangents and tangents as
@@ -117,6 +142,8 @@ def custom_rule(
     ShapeError
         In the replay, if the VJP returns too few cotangents, or one of another shape than its input's; with the
         function, the input, and both shapes.
+    DtypeError
+        If the function is given a tracked tensor and none of its results is floating point or complex.
     TypeError
         If the VJP asks for something that is neither an input, a result, a fact, nor a parameter; if the function
         does not name its inputs; or if `inputs` are not its first parameters.

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad.errors import LostGradientError, ShapeError, UnsupportedError
+from tapegrad.errors import DtypeError, LostGradientError, ShapeError, UnsupportedError
 from tapegrad.testing import check_gradients
 
 A = np.array([[3.0, 1.0], [0.5, 2.0]])
@@ -179,3 +179,55 @@ def test_rules_of_elementwise_words_still_sum_over_broadcast_axes_and_others_do_
     wrong = general(lambda x: x * 2, "x", "out", lambda g: np.stack([g, g]), name="stacked")
     with pytest.raises(ShapeError, match=r"the rule of stacked for input 0: got a cotangent of shape \(2, 2\)"):
         wrong(x).sum().backward()
+
+
+def test_settings_that_a_call_leaves_out_have_the_functions_own_values_in_its_rules():
+    def power_vjp(g, x, p):
+        return g * p * x ** (p - 1)
+
+    @tg.custom_rule(vjp=power_vjp)
+    def power(x, p=3.0):
+        return x**p
+
+    @tg.custom_rule(vjp=power_vjp, jvp=lambda t, x, p: t * p * x ** (p - 1))
+    def powered(x, *, p=3.0):
+        return x**p
+
+    x = np.array([1.0, 2.0])
+    for function in (power, powered):
+        assert tg.grad(lambda x, f=function: f(x).sum())(x).tolist() == [3.0, 12.0]
+        assert tg.grad(lambda x, f=function: f(x, p=2.0).sum())(x).tolist() == [2.0, 4.0]
+        assert tg.grad(lambda x, f=function: f(x=x).sum())(x).tolist() == [3.0, 12.0]
+        assert tg.jvp(function, (x,), (np.ones(2),))[1].tolist() == [3.0, 12.0]
+        assert tg.hvp(lambda x, f=function: f(x).sum(), (x,), (np.ones(2),))[0].tolist() == [6.0, 12.0]
+
+
+def test_integer_results_have_no_derivative():
+    @tg.custom_rule(vjp=lambda g: g)
+    def signs(x):
+        return (x > 0).astype(int)
+
+    @tg.custom_rule(vjp=lambda gv, gi, i: np.take(gv, np.argsort(i)), outputs="v i")
+    def ordered(x):
+        return np.sort(x), np.argsort(x)
+
+    x = tg.tensor([3.0, 1.0, 2.0], requires_grad=True)
+    with pytest.raises(DtypeError, match="signs has a rule for its derivative, and returned dtype int64"):
+        signs(x)
+    with pytest.raises(DtypeError, match="signs has a rule"):
+        tg.grad(tg.checkpoint(lambda x: (signs(x) * 0.5).sum()))(np.ones(2))
+    assert signs(x.detach()).tolist() == [1, 1, 1]
+    v, i = ordered(x)
+    assert v.requires_grad
+    assert not i.requires_grad
+    (x[i] * v).sum().backward()
+    assert x.grad.tolist() == [6.0, 2.0, 4.0]
+    assert tg.jvp(ordered, (x.data,), (np.arange(3.0),))[1][0].tolist() == [1.0, 2.0, 0.0]
+
+
+def test_functions_that_do_not_tell_their_parameters():
+    sine = tg.custom_rule(vjp=lambda g, x: g * np.cos(x), inputs="x")(np.sin)
+    assert tg.grad(sine)(0.0).item() == 1.0
+    assert tg.custom_rule(vjp=lambda g: g, inputs="x")(max)([1.0, 2.0]).item() == 2.0
+    with pytest.raises(TypeError, match="max does not name its inputs; say them"):
+        tg.custom_rule(vjp=lambda g: g)(max)
