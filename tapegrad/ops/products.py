@@ -99,6 +99,39 @@ def _both(x: Any, y: Any) -> tuple[Any, Any]:
     return operand(x, y), operand(y, x)
 
 
+def _named(axes: Any, counts: tuple[int, int, int]) -> list[tuple[int, ...]]:
+    """Return `axes` of a generalized ufunc as one tuple for each operand and for the result, of so many axes each."""
+    if not isinstance(axes, list):
+        raise TypeError(f"got axes of type {type(axes).__name__}, expected a list")
+    if len(axes) == 2 and not counts[2]:
+        axes = [*axes, ()]
+    found = [tuple(map(operator.index, entry if isinstance(entry, tuple) else (entry,))) for entry in axes]
+    if tuple(map(len, found)) != counts:
+        raise ValueError(f"got axes={axes}, expected a list of entries of {counts} axes")
+    return found
+
+
+def _at_axes(product: Any, counts: Any) -> Any:
+    """Return a product of two operands that hears `axes`: where the vectors or matrices lie that it takes and gives.
+
+    `counts` tells from the operands' numbers of axes how many of them are theirs, and how many are the result's.
+    """
+
+    def run(x1: Any, x2: Any, /, *, axes: Any = None) -> Any:
+        x1, x2 = _both(x1, x2)
+        if axes is None:
+            return product(x1, x2)
+        first, second, of_result = _named(axes, counts(x1.ndim, x2.ndim))
+        result = product(_to_end(x1, first), _to_end(x2, second))
+        return np.moveaxis(result, tuple(range(-len(of_result), 0)), of_result) if of_result else result
+
+    return run
+
+
+def _to_end(x: Any, axes: tuple[int, ...]) -> Any:
+    return np.moveaxis(x, axes, tuple(range(-len(axes), 0)))
+
+
 def _vecdot(x1: Any, x2: Any, /, axis: int = -1) -> Any:
     x1, x2 = _both(x1, x2)
     if axis != -1:
@@ -109,15 +142,29 @@ def _vecdot(x1: Any, x2: Any, /, axis: int = -1) -> Any:
     return np.einsum("...i,...i", conj(x1), x2)
 
 
-def _matvec(x1: Any, x2: Any, /) -> Any:
-    x1, x2 = _both(x1, x2)
+def _vecdot_ufunc(x1: Any, x2: Any, /, *, axes: Any = None, axis: Any = None, keepdims: bool = False) -> Any:
+    if axis is not None:
+        if axes is not None:
+            raise TypeError("got both axis and axes, expected one of them")
+        axes = [axis] * (3 if keepdims else 2)
+    if not keepdims:
+        return _vecdot_at_axes(x1, x2, axes=axes)
+    if isinstance(axes, list) and len(axes) == 2:
+        axes = [*axes, -1]
+    return _kept_vecdot_at_axes(x1, x2, axes=axes)
+
+
+_vecdot_at_axes = _at_axes(_vecdot, lambda n, m: (1, 1, 0))
+_kept_vecdot_at_axes = _at_axes(lambda x1, x2: _vecdot(x1, x2)[..., None], lambda n, m: (1, 1, 1))
+
+
+def _matvec(x1: Any, x2: Any) -> Any:
     if x1.ndim < 2 or not x2.ndim:
         np.matvec(np.empty(x1.shape), np.empty(x2.shape))  # NumPy's complaint
     return (x1 @ x2[..., None])[..., 0]
 
 
-def _vecmat(x1: Any, x2: Any, /) -> Any:
-    x1, x2 = _both(x1, x2)
+def _vecmat(x1: Any, x2: Any) -> Any:
     if not x1.ndim or x2.ndim < 2:
         np.vecmat(np.empty(x1.shape), np.empty(x2.shape))  # NumPy's complaint
     return (conj(x1)[..., None, :] @ x2)[..., 0, :]
@@ -125,7 +172,19 @@ def _vecmat(x1: Any, x2: Any, /) -> Any:
 
 VECTOR_PAIRS = [case((3,), (3,)), case((2, 3), (2, 3)), case((2, 3), (3,)), case((4, 1, 3), (2, 3)), case((2, 0), (0,))]
 
-composite(np.vecdot, _vecdot, on=anything, cases=VECTOR_PAIRS)
+composite(
+    np.vecdot,
+    _vecdot_ufunc,
+    on=anything,
+    cases=[
+        *VECTOR_PAIRS,
+        case((3, 2), (4, 3, 1), axis=-2),
+        case((3, 2), (3, 1), axis=0, keepdims=True),
+        case((2, 3), (3,), keepdims=True),
+        case((3, 2), (4, 1, 3), axes=[0, 2]),
+        case((3, 2), (4, 1, 3), axes=[(0,), -1, 1], keepdims=True),
+    ],
+)
 composite(
     np.linalg.vecdot,
     _vecdot,
@@ -141,10 +200,26 @@ composite(
 
 if hasattr(np, "matvec"):  # NumPy 2.2
     composite(
-        np.matvec, _matvec, on=anything, cases=[case((2, 3), (3,)), case((5, 2, 3), (3,)), case((4, 1, 2, 3), (5, 3))]
+        np.matvec,
+        _at_axes(_matvec, lambda n, m: (2, 1, 1)),
+        on=anything,
+        cases=[
+            case((2, 3), (3,)),
+            case((5, 2, 3), (3,)),
+            case((4, 1, 2, 3), (5, 3)),
+            case((3, 5, 2), (3, 1), axes=[(2, 0), 0, -2]),
+        ],
     )
     composite(
-        np.vecmat, _vecmat, on=anything, cases=[case((3,), (3, 2)), case((5, 3), (3, 2)), case((5, 3), (4, 1, 3, 2))]
+        np.vecmat,
+        _at_axes(_vecmat, lambda n, m: (1, 2, 1)),
+        on=anything,
+        cases=[
+            case((3,), (3, 2)),
+            case((5, 3), (3, 2)),
+            case((5, 3), (4, 1, 3, 2)),
+            case((3, 1), (2, 5, 3), axes=[(0,), (-1, 0), (0,)]),
+        ],
     )
 
 # vdot conjugates its first argument, and Re(g * conj(t) * y) = Re(conj(g * y) * t).

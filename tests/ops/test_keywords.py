@@ -41,7 +41,6 @@ MORE = {
     "sliding_window_view": [case((5,), args=(3,), writeable=False, subok=True)],
     "sort": [case((5,), order=None)],
     "trim_zeros": [case((2, 3), axis=0)],
-    "vecdot": [case((3, 2), (3, 2), axis=0)],
     "unique": [
         case((5,), return_index=True, return_inverse=True, return_counts=True),
         case((5,), equal_nan=False),
@@ -63,15 +62,15 @@ TOGETHER = {"out"}
 OF_UFUNCS = {"out", "where", "casting", "order", "dtype", "subok", "signature"}
 
 # Keywords that no call tries, and why.
+ONE_SHARED_AXIS = dict.fromkeys(("axis", "keepdims"), "NumPy refuses it for all products but vecdot")
 EXEMPT = {
     "histogram": {"range": "with it the bins, and so the counts, are constant: test_statistics.py tries it"},
     "histogram2d": {"range": "as of histogram"},
     "histogram_bin_edges": {"range": "as of histogram"},
     "histogramdd": {"range": "as of histogram"},
-    "matmul": dict.fromkeys(("axes", "axis", "keepdims"), "refused: move the axes with np.moveaxis"),
-    "vecdot": dict.fromkeys(("axes", "keepdims"), "refused: move the axes with np.moveaxis"),
-    "matvec": dict.fromkeys(("axes", "axis", "keepdims"), "refused: move the axes with np.moveaxis"),
-    "vecmat": dict.fromkeys(("axes", "axis", "keepdims"), "refused: move the axes with np.moveaxis"),
+    "matmul": {"axes": "refused: move the axes with np.moveaxis", **ONE_SHARED_AXIS},
+    "matvec": ONE_SHARED_AXIS,
+    "vecmat": ONE_SHARED_AXIS,
 }
 
 

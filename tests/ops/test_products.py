@@ -7,7 +7,7 @@ import warnings
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tapegrad as tg
@@ -100,6 +100,46 @@ def test_conjugating_products():
         z.grad = None
         np.real(product(z, z)).backward()
         np.testing.assert_allclose(z.grad.numpy(), 2 * z.detach().numpy())
+
+
+# Axes of generalized ufuncs
+
+GENERALIZED = [getattr(np, name) for name in ("vecdot", "matvec", "vecmat") if hasattr(np, name)]
+
+
+@st.composite
+def calls_with_axes(draw):
+    """Draw a product, the shapes of its operands, and keywords that say where its axes lie, often wrongly."""
+    one = st.integers(-3, 2)
+    entry = one | st.tuples() | st.tuples(one) | st.tuples(one, one)
+    shapes = st.lists(st.sampled_from((1, 2)), max_size=3).map(tuple)
+    keywords = {"axes": st.lists(entry, min_size=2, max_size=3), "axis": one, "keepdims": st.booleans()}
+    settings = draw(st.fixed_dictionaries({}, optional=keywords))
+    return draw(st.sampled_from(GENERALIZED)), draw(shapes), draw(shapes), settings
+
+
+@settings(max_examples=300)
+@given(calls_with_axes())
+def test_axes_are_taken_and_refused_as_by_numpy(call):
+    product, s, t, keywords = call
+    a, b = normal(*s), normal(*t, seed=1)
+    try:
+        expected = product(a, b, **keywords)
+    except Exception as error:
+        with pytest.raises(type(error).__mro__[1] if type(error).__module__ != "builtins" else type(error)):
+            product(leaf(a), leaf(b), **keywords)
+    else:
+        np.testing.assert_allclose(product(leaf(a), leaf(b), **keywords).data, expected)
+
+
+@pytest.mark.parametrize("product", GENERALIZED)
+def test_axes_say_where_vectors_and_matrices_lie(product):
+    """Every placement of the axes has the derivatives of the product with the axes moved to the end."""
+    counts = {"vecdot": (1, 1, 0), "matvec": (2, 1, 1), "vecmat": (1, 2, 1)}[product.__name__]
+    a, b = normal(2, 2, 2), normal(2, 2, 2, seed=1)
+    for axes in itertools.product(*(itertools.permutations((0, 1, 2), count) for count in counts[:2])):
+        for of_result in itertools.permutations((0, 1), counts[2]):
+            check_gradients(lambda x, y, axes=[*axes, of_result]: product(x, y, axes=axes), a, b)
 
 
 def test_products_refuse_what_numpy_refuses():
