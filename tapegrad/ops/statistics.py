@@ -148,7 +148,10 @@ def _average(a, axis=None, weights=None, returned=False, *, keepdims=False):
     if np.any(detached(total) == 0):
         raise ZeroDivisionError("Weights sum to zero, can't be normalized")
     result = np.sum(typed(a, dtype) * weights, axis=axis, keepdims=keepdims) / total
-    return (result, np.broadcast_to(total, result.shape).copy()) if returned else result
+    if not returned:
+        return result
+    total = np.broadcast_to(total, result.shape).copy()
+    return result, wrapped(total) if isinstance(result, Tensor) else total
 
 
 composite(

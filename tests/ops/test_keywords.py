@@ -15,7 +15,11 @@ WIDE = "complex128"
 
 # Calls beyond those that a row is swept with.
 MORE = {
-    "average": [case((2, 3), returned=True)],
+    "average": [
+        case((2, 3), returned=True),
+        case((2, 3), axis=1, weights=[1.0, 2.0, 0.5], returned=True),
+        case((2, 3), axis=0, weights=np.array([1.0, 2.0]), returned=True, keepdims=True),
+    ],
     "broadcast_to": [case((3,), args=((2, 3),), subok=True)],
     "copy": [case((5,), subok=True)],
     "cumprod": [case((2, 3), axis=0, dtype=WIDE), case((4,), dtype="float64")],
