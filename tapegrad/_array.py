@@ -395,6 +395,8 @@ def sum_over(values: Any, axes: Sequence[int]) -> Any:
     device, where a reduction to few numbers keeps few of its processors busy, large arrays are summed so too.
     """
     here = type(values) is np.ndarray
+    if here and values.ndim == len(axes) == 1 and values.dtype.char in "fd":
+        return np.add.reduce(values)
     if (
         (here or (type(values) in LIBRARIES and values.size >= _MANY))
         and axes[-1] == len(axes) - 1 < values.ndim - 1
@@ -402,14 +404,14 @@ def sum_over(values: Any, axes: Sequence[int]) -> Any:
         and values.flags.c_contiguous
         and values.size
     ):
-        rest = values.shape[len(axes) :]
-        rows = math.prod(values.shape[: len(axes)])
+        rows = values.shape[0] if len(axes) == 1 else math.prod(values.shape[: len(axes)])
         if here:
             ones = (_ones if rows <= 65536 else np.ones)(rows, values.dtype.char)
         else:
             ones = np.ones_like(values, shape=rows)
-        total = ones @ (values if values.ndim == 2 else values.reshape(rows, -1))
-        return total if len(rest) == 1 else total.reshape(rest)
+        if values.ndim == 2:
+            return ones @ values
+        return (ones @ values.reshape(rows, -1)).reshape(values.shape[len(axes) :])
     wide = accumulation_dtype(values.dtype)
     return values.sum(axis=axes[0] if len(axes) == 1 else tuple(axes), dtype=wide)
 

@@ -539,13 +539,13 @@ def _binary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
     def record(x: Any, y: Any) -> Any:
         if type(x) is Tensor:
             a, p = x._array, x._record
-        elif type(x) is float:
+        elif type(x) is float or type(x) is int:
             a, p = x, None
         else:
             a, p = (x._array, x._record) if isinstance(x, Tensor) else (_operand(x), None)
         if type(y) is Tensor:
             b, q = y._array, y._record
-        elif type(y) is float:
+        elif type(y) is float or type(y) is int:
             b, q = y, None
         else:
             b, q = (y._array, y._record) if isinstance(y, Tensor) else (_operand(y), None)
@@ -611,7 +611,11 @@ def _one(op: Op) -> Callable[..., Any]:
             args, kwargs = _positional(op, args, kwargs)
         x = args[0]
         rest: Sequence[Any] = args[1:]
-        if rest or kwargs:
+        for value in rest:
+            if isinstance(value, Tensor):
+                rest = _settings(op, rest, kwargs)
+                break
+        if kwargs:
             rest = _settings(op, rest, kwargs)
         if not isinstance(x, Tensor):
             return function(x, *rest, **kwargs)
@@ -626,7 +630,7 @@ def _one(op: Op) -> Callable[..., Any]:
         parent = x._record
         if parent is None or mode is OFF:
             return wrapped(out)
-        if rest or kwargs:
+        if kwargs or len(rest) > op.open:
             op.check_settings(rest, kwargs)
         made = Record()
         made.op = op

@@ -324,14 +324,18 @@ def project(h: Any, shape: Shape, dtype: Any) -> Any:
         If `shape` could not have been broadcast to the shape of `h`.
     """
     if h.shape != shape:
-        lead = h.ndim - len(shape)
-        axes = [axis for axis in range(lead) if h.shape[axis] != 1]
-        for axis, n in enumerate(shape, lead):
-            m = h.shape[axis] if axis >= 0 else None
-            if n != m:
-                if n != 1 or m is None:
-                    raise ShapeError(f"got a cotangent of shape {h.shape}, expected one that sums to {shape}")
-                axes.append(axis)
+        found = h.shape
+        lead = len(found) - len(shape)
+        if lead > 0 and found[lead:] == shape:
+            axes: Sequence[int] = range(lead)
+        else:
+            axes = [axis for axis in range(lead) if found[axis] != 1]
+            for axis, n in enumerate(shape, lead):
+                m = found[axis] if axis >= 0 else None
+                if n != m:
+                    if n != 1 or m is None:
+                        raise ShapeError(f"got a cotangent of shape {found}, expected one that sums to {shape}")
+                    axes.append(axis)
         if axes:
             h = sum_over(h, axes)
         if h.shape != shape:
