@@ -217,8 +217,8 @@ def _needs_spectrum(op: Op, example: Case) -> bool:
     """Return whether the same call takes operands of which no domain says that their spectra are simple."""
     settings = example.settings
     if op.name == "norm" and "ord" in settings:
-        # The order of a vector's norm means another thing for a matrix; of matrices along any axes nothing is known.
-        return isinstance(settings.get("axis"), tuple) or ("axis" not in settings and len(example.shapes[0]) == 1)
+        # The order of a vector's norm means another thing for a matrix; of matrices some cases name a domain.
+        return isinstance(settings.get("axis"), tuple) or ("axis" not in settings and example.on is None)
     # The roots of matrices may coincide, and a complete q may be turned where r does not reach.
     return op.name == "poly" or settings.get("mode") == "complete"
 
