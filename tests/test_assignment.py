@@ -356,6 +356,231 @@ def test_assignment_inside_derivatives():
     assert (value.item(), tangent.item()) == (5, 2)
 
 
+# Statements of random programs: on the tensor or array t, the inputs x and y (scalars), and what was read before, u.
+PLACES = [
+    0,
+    -1,
+    slice(1, 3),
+    slice(None, None, -1),
+    slice(None, None, 2),
+    [0, 2],
+    [1, 1, 3],
+    Ellipsis,
+    (None, slice(2)),
+]
+PLACES += [np.array([True, False, True, False]), np.array([[0, 1], [3, 1]])]
+VALUES = [
+    lambda t, x, y, u: x * y,
+    lambda t, x, y, u: np.sin(t[0]) + y,
+    lambda t, x, y, u: 0.5,
+    lambda t, x, y, u: u[1] * t[-1],
+]
+FUNCTIONS = [np.tanh, np.sin, lambda a, out: np.multiply(a, 1.5, out=out), lambda a, out: np.cumsum(a, out=out)]
+
+
+def write(t, x, y, u, place, value):
+    t[place] = value(t, x, y, u)
+
+
+def add(t, x, y, u, place, value):
+    t[place] += value(t, x, y, u)
+
+
+def multiply(t, x, y, u, place, value):
+    t[place] *= value(t, x, y, u)
+
+
+def move(t, x, y, u, place, value):
+    t[place] = t[place] - u[place]
+
+
+def whole(t, x, y, u, place, value):
+    t *= 0.5
+    t += value(t, x, y, u)
+    t -= u
+
+
+@st.composite
+def programs(draw):
+    """Return a function of two scalars that fills an array of four by statements, each read or written in place."""
+    statements = draw(
+        st.lists(
+            st.tuples(
+                st.sampled_from([write, add, multiply, move, whole]), st.sampled_from(PLACES), st.sampled_from(VALUES)
+            ),
+            min_size=1,
+            max_size=5,
+        )
+    )
+    functions = draw(st.lists(st.sampled_from([None, *FUNCTIONS]), min_size=len(statements), max_size=len(statements)))
+
+    def program(x, y):
+        # Without tensors this is NumPy's own program, except that what is read is copied: tensors are values.
+        t = np.cos(np.stack([x, y, x * y, x - y])) if isinstance(x, tg.Tensor) else np.cos([x, y, x * y, x - y])
+        kept = []
+        for (statement, place, value), function in zip(statements, functions, strict=True):
+            u = t if isinstance(x, tg.Tensor) else t.copy()
+            u = u[...]
+            kept.append(u[::2] * u[1::2])
+            statement(t, x, y, u, place, value)
+            if function is not None:
+                function(t, out=t)
+        return np.concatenate([t, *kept])
+
+    return program
+
+
+@given(programs(), st.floats(-1, 1), st.floats(-1, 1))
+def test_programs_that_write_are_numpys_and_right_in_both_modes_at_second_order(program, x, y):
+    with tg.checked():
+        result = program(tg.tensor(x, requires_grad=True), tg.tensor(y, requires_grad=True))
+        np.testing.assert_array_equal(result.detach().numpy(), program(x, y))
+        check_gradients(program, x, y, blame=False)
+
+
+def test_a_loop_that_fills_an_array_step_by_step_at_every_order():
+    def trajectory(x):
+        t = tg.zeros((6, 2))
+        t[0] = x
+        for i in range(5):
+            t[i + 1] = t[i] + 0.1 * np.sin(t[i, ::-1])
+        return t
+
+    def pure(x):
+        steps = [x]
+        for _ in range(5):
+            steps.append(steps[-1] + 0.1 * np.sin(steps[-1][::-1]))
+        return np.stack(steps)
+
+    x, v = np.array([0.3, -1.2]), np.array([1.0, 2.0])
+    check_gradients(trajectory, x, against=pure)
+    for one, other in [
+        (tg.jacobian(trajectory, mode="forward")(x), tg.jacobian(pure)(x)),
+        (tg.hessian(lambda x: np.sum(trajectory(x) ** 2))(x), tg.hessian(lambda x: np.sum(pure(x) ** 2))(x)),
+        (tg.linearize(trajectory, x)[1](v), tg.linearize(pure, x)[1](v)),
+        (third(trajectory)(x), third(pure)(x)),
+    ]:
+        np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-12, atol=1e-14)
+
+
+def third(f):
+    """Return a third derivative of the sum of squares of `f`, forward over reverse over reverse."""
+    gradient = tg.grad(lambda x: np.sum(tg.grad(lambda x: np.sum(f(x) ** 2))(x) ** 2))
+    return lambda x: tg.jvp(gradient, (x,), (np.ones_like(x),))[1]
+
+
+def writes_to_its_argument(x):
+    x[0] = x[1] * x[2]
+    x[1:] += x[0]
+    return x
+
+
+TRANSFORMS = {
+    "grad": lambda f, a: tg.grad(lambda x: np.sum(f(x) ** 2))(a),
+    "grad of grad": lambda f, a: tg.grad(lambda x: tg.grad(lambda x: np.sum(f(x) ** 3))(x) @ a)(a),
+    "jvp": lambda f, a: tg.jvp(f, (a,), (a,))[1],
+    "jvp of jvp": lambda f, a: tg.jvp(lambda x: tg.jvp(f, (x,), (x * x,))[1], (a,), (a,))[1],
+    "jvp of grad": lambda f, a: tg.jvp(tg.grad(lambda x: np.sum(f(x) ** 3)), (a,), (a,))[1],
+    "grad of jvp": lambda f, a: tg.grad(lambda x: np.sum(tg.jvp(f, (x,), (x * x,))[1] ** 2))(a),
+    "vjp, twice": lambda f, a: (lambda pull: pull(a)[0] + pull(a)[0])(tg.vjp(f, a)[1]),
+    "hvp": lambda f, a: tg.hvp(lambda x: np.sum(f(x) ** 3), (a,), (a,)),
+    "checkpoint": lambda f, a: tg.grad(lambda x: np.sum(tg.checkpoint(f)(x) ** 2))(a),
+    "grad of checkpoint of grad": lambda f, a: tg.grad(
+        lambda x: tg.checkpoint(tg.grad(lambda x: np.sum(tg.checkpoint(f)(x) ** 3)))(x) @ a
+    )(a),
+}
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_functions_that_write_to_their_arguments_change_nothing_of_the_callers(name):
+    def pure(x):
+        first = x[1] * x[2]
+        return np.stack([first, x[1] + first, x[2] + first])
+
+    a = np.array([1.0, 2.0, 3.0])
+    found, expected = (TRANSFORMS[name](f, a) for f in (writes_to_its_argument, pure))
+    assert a.tolist() == [1, 2, 3]
+    np.testing.assert_allclose(np.asarray(found), np.asarray(expected), rtol=1e-12)
+    # A tensor of the caller's stays what it is, too.
+    t = tg.tensor(a)
+    np.testing.assert_allclose(
+        np.asarray(TRANSFORMS[name](writes_to_its_argument, t)), np.asarray(expected), rtol=1e-12
+    )
+    assert t.tolist() == [1, 2, 3]
+
+
+def test_an_outer_tensor_that_is_written_inside_a_derivative():
+    def outer(x):
+        t = tg.zeros(2)
+
+        def inner(y):
+            t[0] = y * y
+            t[1] = x
+            return t[0] * y * t[1]
+
+        return tg.grad(inner)(x), t
+
+    assert outer(tg.tensor(2.0))[0].item() == 24  # 3 y^2 x
+    assert tg.grad(lambda x: outer(x)[0])(2.0).item() == 36  # of 3 x^3
+    assert tg.grad(lambda x: np.sum(outer(x)[1]))(2.0).item() == 5  # of x^2 + x
+
+
+# out=
+
+
+def test_out_takes_the_gradient_along_in_every_kind_of_function():
+    def program(x):
+        product, total, joined = tg.zeros((2, 2)), tg.zeros(2), tg.zeros(4)
+        assert np.matmul(x, x, out=product) is product
+        assert np.sum(product, axis=0, out=total) is total
+        np.concatenate([total, total * x[0]], out=joined)
+        np.add.accumulate(joined, out=joined)
+        wholes, parts = tg.zeros(4), tg.zeros(4)
+        np.modf(joined, out=(parts, wholes))
+        np.einsum("ij,jk->ik", x, product, out=product)
+        np.multiply(product, total, out=product, where=np.array([True, False]))
+        np.clip(product, -5, 5, out=product)
+        np.take(joined, [0, 3], out=total)
+        return product, total, parts
+
+    check_gradients(program, np.array([[0.4, 1.3], [-0.7, 0.6]]))
+
+
+def test_out_leaves_views_residuals_and_earlier_values_alone():
+    x = leaf([1.0, 2.0])
+    t = x * 3
+    view, y = t[1:], t * t
+    np.exp(x, out=t)
+    assert view.tolist() == [6]
+    (y.sum() + t.sum()).backward()
+    np.testing.assert_allclose(x.grad.numpy(), 18 * np.array([1.0, 2.0]) + np.exp([1.0, 2.0]))
+
+
+def test_out_that_is_an_operand_too():
+    x = leaf([0.5, 2.0])
+    t = x * 1
+    for _ in range(3):
+        np.multiply(t, t, out=t)
+    t.sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), 8 * np.array([0.5, 2.0]) ** 7)
+
+
+@pytest.mark.parametrize(
+    ("out", "error", "words"),
+    [
+        (lambda: leaf(np.zeros(2)), LeafError, "cut it off from its gradient"),
+        (lambda: tg.zeros(2, dtype=int), DtypeError, "out of dtype int64"),
+        (lambda: tg.zeros(3), ValueError, "broadcast"),
+        (lambda: np.zeros(2), LostGradientError, "plain array"),
+    ],
+)
+def test_an_out_that_cannot_hold_the_result_is_refused_and_stays(out, error, words):
+    x, target = leaf([1.0, 2.0]), out()
+    with pytest.raises(error, match=words):
+        np.sin(x, out=target)
+    assert not np.any(target.data if isinstance(target, tg.Tensor) else target)
+
+
 def test_the_rule_keeps_indices_and_shapes_only():
     x, v = leaf(np.ones(4)), leaf(2.0)
     t = x * 1
