@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.linalg import LinAlgError
 
-from .._array import device_of, to_host, zeros
+from .._array import device_of, explained, to_host, zeros
 from .._op import composite, general, linear
 from .._tensor import Tensor, detached
 from ..typing import Array
@@ -90,6 +90,13 @@ def _wide(x: Any) -> Any:
     if x.dtype.kind in "biu":
         return x.astype(np.float64)
     return x.astype(np.float32) if x.dtype.itemsize == 2 else x
+
+
+def _check_together(name: str, *operands: Any) -> None:
+    """Raise DeviceError where operands live on different devices."""
+    error = TypeError(name)
+    if (better := explained(error, name, operands)) is not error:
+        raise better
 
 
 def _square(a: Any) -> Any:
@@ -369,6 +376,13 @@ def _factors(a: Array) -> tuple[Any, Any, Any]:
     if device_of(a) == "cpu":
         return find(a, p_indices=True, check_finite=False)
     a = _wide(a)
+    if not a.size:
+        (*lead, m, n), k = a.shape, min(a.shape[-2:])
+        return (
+            zeros((*lead, 0), np.int64, a),  # as from SciPy
+            zeros((*lead, m, k), a.dtype, a),
+            zeros((*lead, k, n), a.dtype, a),
+        )
     if a.ndim > 2:
         each = [_factors(one) for one in np.reshape(a, (-1, *a.shape[-2:]))]
         return tuple(np.reshape(np.stack(x), a.shape[:-2] + x[0].shape) for x in zip(*each, strict=True))  # type: ignore[return-value]
@@ -816,6 +830,7 @@ def expm_frechet(
            [2., 0.]])
     """
     a, e = _square(A), _square(E)
+    _check_together("expm_frechet", a, e)
     if a.shape != e.shape:
         raise ValueError(f"got matrices of shape {a.shape} and directions of shape {e.shape}, expected the same shape")
     if method not in (None, "SPS", "blockEnlarge"):
@@ -1029,6 +1044,7 @@ def solve_sylvester(a: Any, b: Any, q: Any) -> Any:
             [0.2 ]])
     """
     a, b, q = _square(a), _square(b), operand(q)
+    _check_together("solve_sylvester", a, b, q)
     if q.ndim < 2 or q.shape[-2:] != (a.shape[-1], b.shape[-1]):
         raise ValueError(f"got q of shape {q.shape}, expected {(a.shape[-1], b.shape[-1])} as a and b say")
     _check_finite(a, b, q)
@@ -1045,6 +1061,7 @@ def solve_continuous_lyapunov(a: Any, q: Any) -> Any:
     array([[2.]])
     """
     a = _square(a)
+    _check_together("solve_continuous_lyapunov", a, q)
     return solve_sylvester(a, H(a), q)
 
 
@@ -1069,6 +1086,7 @@ def solve_discrete_lyapunov(a: Any, q: Any, method: str | None = None) -> Any:
     if method not in (None, "direct", "bilinear"):
         raise ValueError(f"got method={method!r}, expected None, 'direct' or 'bilinear'")
     a, q = _wide(_square(a)), _square(q)
+    _check_together("solve_discrete_lyapunov", a, q)
     h = H(a)
     one = constant(np.eye(h.shape[-1]), detached(h), h.dtype)
     # With s = (a^H - 1)^-1 the solution of b^H x + x b = -2 s^H q s.

@@ -10,7 +10,7 @@ import pytest
 import tapegrad as tg
 from tapegrad import linalg
 from tapegrad._array import device_of
-from tapegrad.errors import MissingPackageError, UnsupportedError
+from tapegrad.errors import DeviceError, MissingPackageError, UnsupportedError
 from tapegrad.testing import check_gradients, strict
 
 sl = pytest.importorskip("scipy.linalg")
@@ -414,6 +414,39 @@ def test_what_cupy_lacks_says_so(name, cupyx):
     a = leaf(strict.asarray(np.eye(2)))
     with pytest.raises(UnsupportedError, match=r"does not run on cuda:0; .*t.to\('cpu'\)"):
         getattr(linalg, name)(*[a] * (3 if name == "solve_sylvester" else 1))
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (3, 0), (2, 0, 0), (0, 2, 3), (2, 3, 0)])
+@pytest.mark.parametrize("options", [{}, {"permute_l": True}, {"p_indices": True}])
+def test_factors_of_empty_matrices_on_devices(shape, options, cupyx):
+    """They have SciPy's shapes, and gradients."""
+    here, there = leaf(np.zeros(shape)), leaf(strict.asarray(np.zeros(shape)))
+    results = [(*linalg.lu(a, **options), *linalg.lu_factor(a)) for a in (here, there)]
+    for x, y in zip(*results, strict=True):
+        assert y.shape == x.shape
+        assert device_of(y.data) == "cuda:0"
+    sum(np.sum(y) for y in results[1] if y.requires_grad).backward()
+    assert there.grad.shape == shape
+
+
+@pytest.mark.parametrize(
+    ("name", "count"),
+    [
+        ("expm_frechet", 2),
+        ("solve_sylvester", 3),
+        ("solve_continuous_lyapunov", 2),
+        ("solve_discrete_lyapunov", 2),
+    ],
+)
+@pytest.mark.parametrize("plain", [False, True])
+def test_operands_on_two_devices_are_named(name, count, plain, cupyx):
+    host, device = 2 * np.eye(2), strict.asarray(np.eye(2))
+    for k in range(count):
+        for one, other in ((host, device), (device, host)):
+            operands = [other if plain else leaf(other)] * count
+            operands[k] = leaf(one)
+            with pytest.raises(DeviceError, match=rf"{name} got operands on different devices .*'cpu', 'cuda:0'"):
+                getattr(linalg, name)(*operands)
 
 
 # Without SciPy
