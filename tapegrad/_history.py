@@ -50,11 +50,12 @@ def alive_history(output: Tensor) -> list[Record]:
     Raises
     ------
     HistoryError
-        If `output` has no history, or a replay has released it.
+        If `output` has no history, is no tensor, or a replay has released its history.
     """
-    record = output._record
+    record = output._record if isinstance(output, Tensor) else None
     if record is None or not output.requires_grad:
-        raise HistoryError("got a tensor without history; its inputs need requires_grad=True, and recording on")
+        got = "a tensor" if isinstance(output, Tensor) else type(output).__name__
+        raise HistoryError(f"got {got} without history; its inputs need requires_grad=True, and recording on")
     records = history(record)
     if any(entry.released for entry in records):
         raise HistoryError("the history of this tensor was released by a replay; use backward(retain_graph=True)")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
+from tapegrad import viz
 from tapegrad.errors import HistoryError
 from tapegrad.testing import strict as device
 
@@ -131,3 +132,11 @@ def test_without_history_it_is_an_error():
     loss.backward()
     with pytest.raises(HistoryError, match="retain_graph"):
         tg.explain(loss)
+
+
+@pytest.mark.parametrize("value", [3.0, np.ones(3), tg.tensor([1.0])], ids=["float", "ndarray", "a tensor"])
+def test_what_has_no_history_is_named(value, request):
+    named = request.node.callspec.id
+    for look in (tg.explain, viz.program):
+        with pytest.raises(HistoryError, match=f"got {named} without history"):
+            look(value)
