@@ -42,7 +42,7 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
     The second run must do what the first one did. Random numbers are drawn again: from the generators of
     `tapegrad.random`, NumPy's global one, and `numpy.random.Generator` objects among the arguments. What `function`
     captures must not be changed before the replay, and what it does besides (counting, printing) it does twice.
-    Generators on a CUDA device, and those that other threads draw from meanwhile, do not repeat themselves.
+    Generators on a CUDA device, and those that other threads draw from too, do not repeat themselves.
 
     Parameters
     ----------
@@ -74,12 +74,13 @@ def checkpoint(function: Callable[..., Any]) -> Callable[..., Any]:
             return function(*args, **kwargs)
         segment = _Segment(function, args, kwargs, mode)
         before = _random_states(args, kwargs)
-        start, value = segment.run()
-        after = _random_states(args, kwargs)
+        with random.noting_states() as drawn:
+            start, value = segment.run()
         made = _made_since(start, value)
         if not made:
             return value
-        segment.states = {rng: state for rng, state in before.items() if not _same(state, after.get(rng))}
+        before.update(drawn)
+        segment.states = {rng: state for rng, state in before.items() if not _same(state, _random_state(rng))}
         return _recorded(segment, start, value, made)
 
     return run
@@ -279,9 +280,9 @@ def _close(found: Any, expected: Any) -> bool:
 
 
 def _random_states(args: Any, kwargs: Any) -> dict[Any, Any]:
-    """Return the states of all generators that a function with these arguments may use; None is NumPy's global one."""
+    """Return the states of NumPy's generators that a function with these arguments may use; None is the global one."""
     given = [rng for rng in leaves([args, kwargs]) if isinstance(rng, np.random.Generator)]
-    return {rng: _random_state(rng) for rng in [None, *given]} | random.living_states()
+    return {rng: _random_state(rng) for rng in [None, *given]}
 
 
 def _random_state(rng: Any) -> Any:

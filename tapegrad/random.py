@@ -7,9 +7,10 @@ seed gives the same numbers every time on one device, and other numbers on a CUD
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,22 @@ __all__ = [
     "shared", "uniform",
 ]  # fmt: skip
 
-_living: weakref.WeakSet[Generator] = weakref.WeakSet()
+# What the checkpointed calls in progress in this thread or task have noted, the outermost first.
+_NOTED: ContextVar[tuple[dict[Generator, Any], ...]] = ContextVar("tapegrad_random_states", default=())
+
+
+@contextlib.contextmanager
+def noting_states() -> Iterator[dict[Generator, Any]]:
+    """Return a context that gives a dict of the generators that this thread or task uses in it, to their states before.
+
+    Of all generators only these, because others may be in use by other threads.
+    """
+    states: dict[Generator, Any] = {}
+    token = _NOTED.set((*_NOTED.get(), states))
+    try:
+        yield states
+    finally:
+        _NOTED.reset(token)
 
 
 class Generator:
@@ -45,12 +61,6 @@ class Generator:
     (2, 3)
     """
 
-    def __new__(cls, *args: Any, **kwargs: Any) -> Generator:
-        """Return a generator that `living_states` sees, also if it is made by copying."""
-        made = super().__new__(cls)
-        _living.add(made)
-        return made
-
     def __init__(self, seed: int | None = None, device: str = "cpu") -> None:
         self.device = device
         self._seed: Any = seed
@@ -70,8 +80,15 @@ class Generator:
         with on_device(self.device) as module:
             return module.random.default_rng(self._seed)
 
+    def _note(self) -> None:
+        """Let the contexts that ask for it know the state, before it changes."""
+        for states in _NOTED.get():
+            if self not in states:
+                states[self] = self.state
+
     def restart(self) -> None:
         """Begin the sequence anew."""
+        self._note()
         vars(self).pop("_rng", None)
 
     def on(self, device: str) -> Generator:
@@ -108,6 +125,7 @@ class Generator:
 
     @state.setter
     def state(self, value: Any) -> None:
+        self._note()
         if self.device == "cpu":
             self._rng.bit_generator.state = value
         else:
@@ -116,6 +134,7 @@ class Generator:
 
     def _give(self, draw: Callable[[Any], Any], dtype: DtypeLike, requires_grad: bool = False) -> Tensor:
         """Return what `draw` makes of NumPy's or CuPy's generator, on this one's device."""
+        self._note()
         if self.device == "cpu":
             tensor = as_tensor(draw(self._rng), dtype=dtype)
         else:
@@ -159,7 +178,7 @@ class Generator:
     def permutation(self, n: int) -> Tensor:
         """Return the integers from 0 up to, not including, `n` in random order."""
         if self.device == "cpu":
-            return as_tensor(self._rng.permutation(n))
+            return self._give(lambda rng: rng.permutation(n), None)
         return self._give(lambda rng: rng.random(n).argsort(), None)
 
 
@@ -210,11 +229,6 @@ def get_state() -> dict[str, Any]:
 def set_state(state: dict[str, Any]) -> None:
     """Bring the generator behind this module's functions to where it was at `get_state`."""
     _shared.state = state
-
-
-def living_states() -> dict[Generator, Any]:
-    """Return all generators of this process with their states."""
-    return {rng: rng.state for rng in list(_living) if hasattr(rng, "_seed")}
 
 
 def shared(device: str = "cpu") -> Generator:

@@ -124,6 +124,52 @@ def test_transforms_of_eight_threads_do_not_meet():
     assert at_once(*[lambda seed=seed: derivatives(seed) for seed in range(8)]) == alone
 
 
+def test_checkpoints_rewind_only_the_generators_that_their_own_thread_draws_from():
+    mine, other = (tg.random.default_rng(seed) for seed in (1, 2))
+    expected = tg.random.default_rng(2).normal(size=6).tolist()
+    drawn, twice = [], []
+
+    def draw_elsewhere():
+        thread = threading.Thread(target=lambda: drawn.append(other.normal().item()))
+        thread.start()
+        thread.join()
+
+    @tg.checkpoint
+    def noisy(x):
+        draw_elsewhere()
+        noise = mine.normal(size=2)
+        twice.append(noise.tolist())
+        draw_elsewhere()
+        return x * noise
+
+    x = leaf([1.0, 2.0])
+    y = noisy(x)
+    draw_elsewhere()
+    y.sum().backward()
+    draw_elsewhere()
+    assert twice[0] == twice[1] == x.grad.tolist()
+    assert drawn == expected
+
+
+def test_checkpointed_networks_with_dropout_trained_at_once():
+    def fit(seed):
+        data, rng = np.random.default_rng(seed), tg.random.default_rng(seed)
+        w, x, drop = leaf(data.normal(size=(4, 4))), data.normal(size=(16, 4)), nn.Dropout(0.3, rng=rng)
+        block = tg.checkpoint(lambda h: drop(np.tanh(h @ w)))
+        losses = []
+        for _ in range(10):
+            w.grad = None
+            loss = np.sum(block(block(block(tg.tensor(x)))) ** 2)
+            loss.backward()
+            with tg.no_grad():
+                w -= 0.01 * w.grad
+            losses.append(loss.item())
+        return losses
+
+    alone = [fit(seed) for seed in range(8)]
+    assert at_once(*[lambda seed=seed: fit(seed) for seed in range(8)]) == alone
+
+
 # One tape
 
 
