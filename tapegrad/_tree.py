@@ -64,7 +64,7 @@ def _open(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]] | None:
     if sort == "leaf":
         return None
     if sort == "sequence":
-        return list(tree), kind
+        return list(tree), kind if kind in (list, tuple) else lambda entries: _sequence_like(tree, entries)
     if sort == "dict":
         return list(tree.values()), lambda entries: _dict_like(tree, entries)
     if sort == "namedtuple":
@@ -77,6 +77,15 @@ def _open(tree: Any) -> tuple[list[Any], Callable[[Sequence[Any]], Any]] | None:
     names = [field.name for field in dataclasses.fields(tree) if field.init]
     values = [getattr(tree, name) for name in names]
     return values, lambda entries: dataclasses.replace(tree, **dict(zip(names, entries, strict=True)))
+
+
+def _sequence_like(tree: Any, entries: Sequence[Any]) -> Any:
+    """Return a list or tuple of the kind of `tree`, a subclass, which may take other arguments than its entries."""
+    if isinstance(tree, tuple):
+        return tuple.__new__(type(tree), entries)
+    made = copy.copy(tree)
+    made[:] = entries
+    return made
 
 
 def _dict_like(tree: Any, entries: Sequence[Any]) -> Any:

@@ -114,3 +114,22 @@ def test_matching_goes_by_key_and_takes_lists_for_tuples():
 def test_structures_that_do_not_match(tree, like, words):
     with pytest.raises(ShapeError, match=words):
         matched(tree, like, "x", "it")
+
+
+def test_lists_and_tuples_whose_classes_take_other_arguments():
+    class Interval(tuple):
+        def __new__(cls, low, high=0.0):
+            return super().__new__(cls, (low, high))
+
+    class Named(list):
+        def __init__(self, name, entries):
+            super().__init__(entries)
+            self.name = name
+
+    found = tg.grad(lambda p: p[0] * p[1])(Interval(2.0, 3.0))
+    assert type(found) is Interval
+    assert found == (3.0, 2.0)
+    given = Named("weights", [2.0, 3.0])
+    found = tg.grad(lambda p: p[0] * p[1])(given)
+    assert (type(found), found.name, list(found)) == (Named, "weights", [3.0, 2.0])
+    assert list(given) == [2.0, 3.0]
