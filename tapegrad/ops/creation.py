@@ -79,7 +79,7 @@ def as_tensor(data: ArrayLike, *, dtype: DtypeLike = None, device: str | None = 
     """Return `data` as a tensor that shares its memory where possible; a tensor is returned as it is.
 
     Writing into the shared array behind the tensor's back changes saved residuals: do it only when no gradient that
-    depends on them is still to be taken.
+    depends on them is still to be taken. `tapegrad.checked()` finds such writes.
 
     Examples
     --------
