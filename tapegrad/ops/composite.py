@@ -6,7 +6,7 @@ import math
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index
 
-from .._array import is_array, zeros
+from .._array import device_of, is_array, zeros
 from .._op import CLASSIFIED, composite, elementwise, general, linear
 from .._tensor import OPS, Tensor, assign, detached, wrapped
 from ..errors import UnsupportedError
@@ -466,6 +466,18 @@ def _coefficients(*arrays):
     return [np.atleast_1d(a) for a in _together(*arrays)]
 
 
+def _as_by_numpy(function, run):
+    """Return `run`, which lets NumPy's function complain first of coefficients that form no sequence, or none."""
+
+    def checked(*args, **settings):
+        arrays = [detached(a) for a in args]
+        if any(np.ndim(a) != 1 or np.size(a) == 0 for a in arrays) and all(device_of(a) == "cpu" for a in arrays):
+            function(*arrays, **settings)
+        return run(*args, **settings)
+
+    return checked
+
+
 def _without_leading_zeros(p):
     nonzero = np.flatnonzero(detached(p))
     return p[int(nonzero[0]) :] if nonzero.size else p[:0]
@@ -616,11 +628,19 @@ composite(
 )
 for _function, _run in ((np.polyadd, _polyadd), (np.polysub, _polysub), (np.polymul, _polymul)):
     composite(
-        _function, _run, on=anything, cases=[case((3,), (3,)), case((4,), (2,)), case((), (3,)), case((2,), (4,))]
+        _function,
+        _as_by_numpy(_function, _run),
+        on=anything,
+        cases=[case((3,), (3,)), case((4,), (2,)), case((), (3,)), case((2,), (4,))],
     )
 # With fewer quotients to take there would be a remainder, whose length depends on rounding.
-composite(np.polydiv, _polydiv, on=nonzero, cases=[case((2,), (3,)), case((1,), (2,))])
-composite(np.polyder, _polyder, on=anything, cases=[case((4,)), case((4,), args=(2,)), case((3,), m=0), case((1,))])
+composite(np.polydiv, _as_by_numpy(np.polydiv, _polydiv), on=nonzero, cases=[case((2,), (3,)), case((1,), (2,))])
+composite(
+    np.polyder,
+    _as_by_numpy(np.polyder, _polyder),
+    on=anything,
+    cases=[case((4,)), case((4,), args=(2,)), case((3,), m=0), case((1,))],
+)
 composite(
     np.polyint,
     _polyint,

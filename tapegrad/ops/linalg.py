@@ -261,6 +261,8 @@ composite(
 def _tensorinv(a: Any, ind: int = 2) -> Any:
     if ind <= 0:
         raise ValueError("Invalid ind argument.")
+    if not a.ndim:
+        return _plain(np.linalg.tensorinv, a, ind)
     size = int(np.prod(a.shape[ind:]))
     return np.reshape(np.linalg.inv(np.reshape(a, (size, -1))), a.shape[ind:] + a.shape[:ind])
 

@@ -400,9 +400,10 @@ def _extremum(reduce, pair):
             if type(x) is np.ndarray and where is True:
                 return pair.reduce(x, axis, None, None, keepdims)
             return reduce(x, axis=axis, keepdims=keepdims, **({} if where is True else {"where": where}))
+        x = masked(x, where, initial)
         if count(x.shape, axis) == 0:
             return np.full_like(np.sum(x, axis=axis, keepdims=keepdims), initial)
-        return pair(reduce(masked(x, where, initial), axis=axis, keepdims=keepdims), initial).astype(x.dtype)
+        return pair(reduce(x, axis=axis, keepdims=keepdims), initial).astype(x.dtype)
 
     return run
 

@@ -749,8 +749,9 @@ composite(
 
 def _full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, device=None):
     if not isinstance(fill_value, Tensor):
-        made = np.full_like(detached(a), fill_value, dtype=dtype, shape=shape)
+        made = np.full_like(detached(a), fill_value, dtype=dtype, order=order, shape=shape)
         return wrapped(made) if isinstance(a, Tensor) else made
+    np.empty_like(np.empty(0), order=order)  # NumPy's complaint about an unknown one
     shape = a.shape if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
     # It is assigned: axes of length 1 before those of the result do not count.
     lead = max(fill_value.ndim - len(shape), 0)

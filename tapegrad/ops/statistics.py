@@ -89,6 +89,8 @@ def _var(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=Tr
         return stored(typed(_variance(a, axis=axis, ddof=ddof, keepdims=keepdims), dtype), out)
     if mean is None:
         mean = _mean(a, axis=axis, keepdims=True, where=where)
+    elif axis is not None:
+        normalize_axis_tuple(axis, a.ndim)  # the mean may have more axes
     deviation = masked(a - operand(mean, a), where, 0)
     square = np.real(deviation * np.conj(deviation)) if deviation.dtype.kind == "c" else deviation * deviation
     total, size = _sum_and_size(square, axis, keepdims, where)
@@ -139,8 +141,8 @@ def _average(a, axis=None, weights=None, returned=False, *, keepdims=False):
     a = operand(a, weights)
     if weights is None:
         result = np.mean(a, axis=axis, keepdims=keepdims)
-        total = np.full_like(result, a.size / max(result.size, 1))
-        return (result, total) if returned else result
+        each = a.size / result.size  # as NumPy's, an error where there is no result
+        return (result, np.full_like(result, each)) if returned else result
     weights = _along_axes(operand(weights, a), a, axis)
     dtype = np.result_type(a.dtype, weights.dtype, *([float] if a.dtype.kind in "biu" else []))
     weights = typed(weights, dtype)
@@ -174,6 +176,8 @@ def _cov(m, y=None, rowvar=True, bias=False, ddof=None, fweights=None, aweights=
     m = operand(m, y)
     if dtype is None:
         dtype = np.result_type(m.dtype, np.float64 if y is None else operand(y).dtype, np.float64)
+    if y is not None and operand(y, m).ndim > 2:
+        raise ValueError("y has more than 2 dimensions")
     x = _as_rows(m, "m", dtype, rowvar or m.ndim == 1)
     if x.shape[0] == 0:
         return np.zeros_like(x, shape=(0, 0))
@@ -326,7 +330,8 @@ def _in_front(a, axis):
     rest = [i for i in range(a.ndim) if i not in axes]
     moved = a if len(axes) == 1 and axes[0] == 0 else a.transpose(*axes, *rest)
     if len(axes) != 1:
-        moved = moved.reshape(count(a.shape, axes), *(a.shape[i] for i in rest))
+        # As NumPy, which leaves the length to be found, and so refuses several axes, or none, beside empty ones.
+        moved = moved.reshape(a.size if axis is None else -1, *(a.shape[i] for i in rest))
     return moved, tuple(1 if i in axes else n for i, n in enumerate(a.shape))
 
 
@@ -339,6 +344,8 @@ def _median(a, axis=None, out=None, overwrite_input=False, keepdims=False):
 
 
 def _nanmedian(a, axis=None, out=None, overwrite_input=False, keepdims=False):
+    if a.size == 0:
+        return stored(np.nanmean(a, axis=axis, keepdims=keepdims), out)
     x, shape = _in_front(a, axis)
     n = _numbers_per_slice(x)
     if x.shape[0] == 0:
@@ -458,16 +465,20 @@ def _quantiles(function, percent, spoiled):
             raise ValueError(f"{method!r} is not a valid method. Use one of: {METHODS}")
         if q.ndim > 2:
             raise ValueError("q must be a scalar or 1d")
+        if weights is not None:
+            weights = _weights_of_ranks(a, axis, weights, method)
+        if a.size == 0 and not spoiled:
+            return stored(np.nanmean(a, axis=axis, keepdims=keepdims), out)
         x, shape = _in_front(a, axis)
         rest = x.shape[1:]
-        if x.size == 0 and not spoiled:
-            return stored(np.nanmean(a, axis=axis, keepdims=keepdims), out)
         if x.shape[0] == 0:
             raise IndexError("index -1 is out of bounds for axis 0 with size 0")
         flat = q.reshape(-1, *(1 for _ in rest)) if not spoiled else q.reshape(-1)
         n = x.shape[0] if spoiled else _numbers_per_slice(x)
         if weights is not None:
-            low, high, place = _weighted(a, axis, weights, method, x, detached(q), None if spoiled else n), None, None
+            weights = _in_front(np.broadcast_to(weights, a.shape), axis)[0]
+            low = _weighted_ranks(detached(x), weights, detached(q), None if spoiled else n)
+            high = place = None
         else:
             low, high, place = _neighbors(method, n, flat)
         if not spoiled:
@@ -487,14 +498,14 @@ def _quantiles(function, percent, spoiled):
     return run
 
 
-def _weighted(a, axis, weights, method, x, q, n):
-    """Return the ranks of weighted quantiles, or raise the error with which NumPy refuses the weights."""
+def _weights_of_ranks(a, axis, weights, method):
+    """Return weights that broadcast with `a`, or raise the error with which NumPy refuses them."""
     if method != "inverted_cdf":
         raise ValueError(f"Only method 'inverted_cdf' supports weights. Got: {method}.")
     weights = _along_axes(detached(operand(weights, a)), a, axis)
     if bool(np.any(weights < 0)):
         raise ValueError("Weights must be non-negative.")
-    return _weighted_ranks(detached(x), _in_front(np.broadcast_to(weights, a.shape), axis)[0], q, n)
+    return weights
 
 
 def _quantile_cases(scale):
@@ -649,6 +660,7 @@ _variance_of_numbers = general(
 def _nanvar(a, axis=None, dtype=None, out=None, ddof=0, keepdims=False, *, where=True, mean=None, correction=None):
     a = masked(typed(a, dtype), where, np.nan)
     if mean is not None:
+        np.broadcast_to(detached(operand(mean, a)), a.shape)
         result = _var(a, axis, None, None, ddof, keepdims, where=_numbers(a), mean=mean, correction=correction)
         return stored(typed(result, detached(a).real.dtype), out)
     if correction is not None:

@@ -27,22 +27,7 @@ OPS = {op.name: op for op in _sweep.ops() if _sweep.cases_of(op) and of_numpy(op
 
 # Where the refusal is another one, or there is none, and why: patterns of what is called.
 OTHERWISE = {
-    # Accidents of how NumPy computes.
-    "average/*axis=()* of *": "NumPy divides by a Python zero",
-    "median/*axis=()* of *": "NumPy reshapes to an unknown size",
-    "tensorinv/* of [[]()]": "NumPy multiplies no numbers",
-    "poly*/* of *": "polynomials of wrong shapes: NumPy asks for their lengths in places",
-    "histogram*/* of *": "as for polynomials",
-    "cumulative_* with axis=(0, 0)": "the sum of NumPy that runs is another one",
-    "unstack with axis=(0, 0)": "as for cumulative_sum",
-    "*norm with axis=1.5": "NumPy takes it for 1, and then says that there is no axis 1",
-    "full_like with order=*": "tensors have no order to keep",
-    "vec* with [co]*=*": "as for matmul",
-    # Two things are wrong at once, and another one is seen first.
-    "*/where=* of *": "a mask and an axis that do not fit",
-    "*/mean=* of *": "a mean and an axis that do not fit",
     "nan* with out=*": "the gradient would be lost in any plain out",
-    "*matmul/* of [[](), ()]": "the operator refuses numbers by a TypeError",
 }
 
 
