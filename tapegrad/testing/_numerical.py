@@ -31,11 +31,16 @@ _GOOD = 1e-9
 _FAIR = 1e-6
 _UNIT = float(np.finfo(np.float64).eps)
 _TINY = 1e-100
+_ROUNDING = 1e-12
 # The sixth divided difference over 0, and over plus and minus 4, 2 and 1 quarters of the step, scaled so that it shows
 # the size of independent errors of the values: of a smooth function nothing else is left in it.
 _WEIGHTS = np.array([-1 / 64, 1 / 5760, -1 / 288, 1 / 90]) / np.sqrt(
     1 / 64**2 + 2 * (1 / 5760**2 + 1 / 288**2 + 1 / 90**2)
 )
+# The same by the eighth difference of equidistant points, center first, and by the seventh.
+_EIGHTH = np.array([70, -56, 28, -8, 1]) / np.sqrt(12870)
+_SEVENTH = np.array([14, -14, 6, -1]) / np.sqrt(858)
+_FEW = 8
 
 
 @dataclass(frozen=True)
@@ -69,9 +74,10 @@ def derivative(function: Callable[..., Values], xs: Values, ts: Values) -> list[
     with np.errstate(all="ignore"):
         center = [to_host(y) for y in function(*xs)]
         unit = _unit_step(xs, ts)
+        least = _scatter(function, xs, ts, center, unit * 2.0**-18)
         for step in _STEPS:
             try:
-                found = _extrapolated(function, xs, ts, center, step * unit)
+                found = _extrapolated(function, xs, ts, center, step * unit, least)
             except Exception as error:
                 # A step has left the domain (a matrix that is singular there, say); smaller ones may not.
                 failure = error
@@ -134,8 +140,31 @@ def _better(known: Estimate, other: Estimate) -> Estimate:
     return Estimate(np.where(keep, known.value, other.value), np.where(keep, known.error, other.error))
 
 
+def _scatter(function: Callable[..., Values], xs: Values, ts: Values, center: Values, h: float) -> list[float]:
+    """Return the size of the independent errors of the values of each result, seen at points `h` apart.
+
+    Many entries show it together at the points of any step; the errors of a few may be small there by chance.
+    """
+    if sum(c.size for c in center) >= _FEW:
+        return [0.0 for _ in center]
+    eighth, seventh = [_EIGHTH[0] * c for c in center], [np.zeros_like(c) for c in center]
+    try:
+        for k in (1, 2, 3, 4):
+            above = [to_host(y) for y in function(*(x + k * h * t for x, t in zip(xs, ts, strict=True)))]
+            below = [to_host(y) for y in function(*(x - k * h * t for x, t in zip(xs, ts, strict=True)))]
+            eighth = [r + _EIGHTH[k] * (a + b) for r, a, b in zip(eighth, above, below, strict=True)]
+            seventh = [r + _SEVENTH[k - 1] * (a - b) for r, a, b in zip(seventh, above, below, strict=True)]
+    except Exception:
+        return [0.0 for _ in center]  # steps of the differences say what they find there
+    # Kinks and jumps are no rounding; the differences see them.
+    return [
+        min(max(_largest(r), _largest(s)), _ROUNDING * _largest(c))
+        for r, s, c in zip(eighth, seventh, center, strict=True)
+    ]
+
+
 def _extrapolated(
-    function: Callable[..., Values], xs: Values, ts: Values, center: Values, step: float
+    function: Callable[..., Values], xs: Values, ts: Values, center: Values, step: float, least: Sequence[float]
 ) -> list[Estimate]:
     slopes, bends, sizes, rough = [], [], [], [_WEIGHTS[0] * c for c in center]
     for h, weight in zip((step, step / 2, step / 4), _WEIGHTS[1:], strict=True):
@@ -147,13 +176,15 @@ def _extrapolated(
         bends.append([np.abs((a - c) - (c - b)) / h for a, b, c in zip(above, below, center, strict=True)])
     reach = max((_largest(x) for x in xs), default=0.0)
     estimates = []
-    for size, coarse, middle, fine, wide, _, narrow, r in zip(sizes[0], *slopes, *bends, rough, strict=True):
+    for size, coarse, middle, fine, wide, _, narrow, r, floor in zip(
+        sizes[0], *slopes, *bends, rough, least, strict=True
+    ):
         first = middle + (middle - coarse) / 3
         second = fine + (fine - middle) / 3
         value = second + (second - first) / 15
         # Values are rounded, and so are the points they are taken at; the smallest step suffers most. Values may be
         # rougher than their rounding: an entry as rough as half of all entries are is so by nature, not by a kink.
-        roughness = np.maximum(_UNIT * size, np.maximum(np.abs(r), _lower_half(r)))
+        roughness = np.maximum(max(_UNIT * size, floor), np.maximum(np.abs(r), _lower_half(r)))
         rounding = 8 / (step / 4) * (roughness + _UNIT * reach * _largest(value))
         change = np.abs(second - first)
         # A small change of one entry among larger ones is luck.
