@@ -27,9 +27,11 @@ def fingerprint(value: Any) -> Any:
     Objects of other kinds stand for themselves, so what changes inside them is not seen.
     """
     value = detached(value)
-    if is_array(value):
+    if is_array(value) and not value.dtype.hasobject:
         flat = np.ascontiguousarray(to_host(value)).reshape(-1)
         return value.shape, value.dtype, hashlib.blake2b(flat.view(np.uint8), digest_size=16).digest()
+    if is_array(value):
+        return value.tolist()
     if isinstance(value, dict):
         return [(key, fingerprint(entry)) for key, entry in value.items()]
     if isinstance(value, (tuple, list)):
@@ -74,7 +76,7 @@ def _input(op: Op, k: int) -> str:
 def _changed(op: Op, k: int, record: Record, name: str, value: Any) -> str:
     """Return what to say where the residual `name` for input `k` of `record` is not what it was."""
     source = called(record.position, NOTES.sources.get(record.position))
-    shown = [(f"{name} now", described(value))] if is_array(value) else []
+    shown = [(f"{name} now", described(value))] if is_array(value) and value.dtype.kind in "biufc" else []
     return (
         f"{op.name}, record #{record.position}, kept {name} for the gradient of its input {_input(op, k)}, and {name} "
         "was written to since" + indented([("line", source), *shown]) + f"\n{name} is {_whose(op, record, name)}"

@@ -282,6 +282,38 @@ def test_of_several_cotangents_a_write_is_caught_too():
             (s + c * 2).backward(np.ones(2))
 
 
+@pytest.mark.parametrize(
+    "dtype", [bool, np.int8, np.float16, np.longdouble, np.complex64, "U3", object, "M8[s]", "i4,f8"]
+)
+@pytest.mark.parametrize("shape", [(), (0,), (2, 3)])
+def test_settings_that_are_arrays_of_any_dtype(dtype, shape):
+    scaled = tg.custom_rule(vjp=lambda g, table: g, inputs="x")(lambda x, table: x + 0)
+    table = np.zeros(shape, dtype)
+    x = leaf(3.0)
+    with tg.checked():
+        y = scaled(x, table)
+        y.backward(retain_graph=True)
+        table[...] = np.ones(shape, dtype)
+        if table.size:
+            with pytest.raises(ForeignWriteError, match="kept table"):
+                y.backward()
+        else:
+            y.backward()
+    assert x.grad.item() == 2 - bool(table.size)
+
+
+def test_bfloat16():
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    a = np.ones(2, ml_dtypes.bfloat16)
+    x = tg.tensor(a, requires_grad=True)
+    with tg.checked():
+        y = (x * a).sum()
+        y.backward(retain_graph=True)
+        a[1] = 2
+        with pytest.raises(ForeignWriteError, match="kept y"):
+            y.backward()
+
+
 def test_rules_of_any_objects_are_looked_at_as_far_as_that_goes():
     class Table:
         def __ne__(self, other):
