@@ -22,9 +22,6 @@ class CustomOp(Op):
         self.vjp = vjp if len(self.outputs) == 1 else self._on_parts(vjp)
         self.many = self.projects = True
         self.trusted = False
-        # A setting that a call leaves out has the function's own value in the rule too.
-        own = _parameters(function).values()
-        self.defaults = {p.name: p.default for p in own if p.default is not p.empty} | self.defaults
 
     def fill(self, record: Record, parents: Sequence[Any], arrays: Sequence[Any], out: Any, call: Any) -> None:
         """Make `record` the record of this op's result, as `Op.fill`, unless it is one that has no derivative."""

@@ -117,8 +117,11 @@ class Op:
         self.cotangents = ("g",) if len(self.outputs) == 1 else tuple("g" + output for output in self.outputs)
         self.names = tuple(() if f is None else _parameters(f)[len(self.cotangents) :] for f in self.formulas)
         self.defaults: dict[str, Any] = {}
-        for formula in filter(None, self.formulas):
+        for formula in filter(None, (*self.formulas, jvp)):
             self.defaults |= _defaults(formula)
+        if not self.trusted:
+            # Our own formulas repeat NumPy's defaults, which NumPy does not always tell; those of users need not.
+            self.defaults |= _defaults_of(function)
         self.sources = self._residual_sources()
         self.settings = {name for names in self.names for name in names} - set(self.sources)
         self.known = self.settings | set(free.split())
@@ -208,7 +211,9 @@ class Op:
         values = [self.sources.get(name, name) for name in names]
         signature = "".join(f", {name}=_defaults.get({name!r})" for name in self.bound)
         source = f"lambda _k, _arrays, _outs{signature}: ({', '.join(values)})"
-        made: Callable[..., Any] = eval(source, {"_defaults": self.defaults, "_shape": _shape, "_device_of": device_of})
+        made: Callable[..., Any] = eval(
+            compile(source, __file__, "eval"), {"_defaults": self.defaults, "_shape": _shape, "_device_of": device_of}
+        )
         return made
 
     @functools.cached_property
@@ -425,6 +430,15 @@ def _defaults(formula: Formula) -> dict[str, Any]:
     values = formula.__defaults__ or ()
     code = formula.__code__
     return dict(zip(code.co_varnames[code.co_argcount - len(values) : code.co_argcount], values, strict=True))
+
+
+def _defaults_of(function: Callable[..., Any]) -> dict[str, Any]:
+    """Return the default values of a function's parameters, as far as it tells them."""
+    try:
+        parameters = inspect.signature(function).parameters.values()
+    except (TypeError, ValueError):
+        return {}
+    return {p.name: p.default for p in parameters if p.default is not p.empty}
 
 
 # One of several results is a record of its own, whose rule puts its cotangent in the right place.

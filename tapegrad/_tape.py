@@ -154,12 +154,15 @@ OFF = Mode(recording=False)
 # None stands for Mode(), so that the recorders' one look costs one comparison.
 MODE: ContextVar[Mode | None] = ContextVar("tapegrad_mode", default=None)
 
+# The modes to go back to, the innermost with the rest behind it: one stack for each thread and task.
+_BEFORE: ContextVar[tuple[Mode | None, Any]] = ContextVar("tapegrad_modes_before", default=(None, None))
+
 
 class ModeContext:
     """A context manager, and a decorator, under which this thread or task works in another mode.
 
     As a decorator of a generator function it covers the body of the generator, not the code that iterates over it.
-    One object may be entered again inside itself, but belongs to one thread or task at a time.
+    One object may be entered again inside itself, and by several threads and tasks.
     """
 
     def __init__(
@@ -171,11 +174,8 @@ class ModeContext:
         self._recording = recording
         self._levels = levels
         self._watchers = watchers
-        self._before: list[Mode | None] = []
 
-    def _switch(self) -> None:
-        mode = MODE.get()
-        self._before.append(mode)
+    def _switch(self, mode: Mode | None) -> None:
         if mode is None and self._levels is None and not self._watchers:
             MODE.set(OFF if self._recording is False else None)
             return
@@ -188,10 +188,14 @@ class ModeContext:
         MODE.set(None if mode == Mode() else OFF if mode == OFF else mode)
 
     def __enter__(self) -> None:
-        self._switch()
+        mode = MODE.get()
+        _BEFORE.set((mode, _BEFORE.get()))
+        self._switch(mode)
 
     def __exit__(self, *exception: object) -> None:
-        MODE.set(self._before.pop())
+        mode, outer = _BEFORE.get()
+        _BEFORE.set(outer)
+        MODE.set(mode)
 
     def __call__(self, function: F) -> F:
         """Return `function` running under this mode."""
@@ -289,10 +293,14 @@ class set_grad_enabled(ModeContext):  # noqa: N801 - a function by its use, as t
 
     def __init__(self, enabled: bool) -> None:
         super().__init__(recording=bool(enabled))
-        self._switch()
+        self._mode = MODE.get()
+        self._switch(self._mode)
 
     def __enter__(self) -> None:
         """Leave the mode as the constructor set it."""
+
+    def __exit__(self, *exception: object) -> None:
+        MODE.set(self._mode)
 
     def __call__(self, function: F) -> F:
         """Return `function` running under this mode, with the caller's own mode restored first."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -32,6 +33,11 @@ LATE: list[Callable[[], None]] = []
 
 _new = object.__new__
 _commit_lock = threading.Lock()
+if hasattr(os, "register_at_fork"):
+    # Whoever forks waits for gradients that are being written, so that the child finds them whole and the lock free.
+    os.register_at_fork(
+        before=_commit_lock.acquire, after_in_parent=_commit_lock.release, after_in_child=_commit_lock.release
+    )
 
 
 class Tensor(NdarrayMethods):
@@ -64,7 +70,10 @@ class Tensor(NdarrayMethods):
 
     @property
     def data(self) -> Array:
-        """The array itself, a live view without history: writing into it changes the tensor's values unseen."""
+        """The array itself, a live view without history.
+
+        Writing into it changes the tensor's values unseen; `tapegrad.checked()` finds out.
+        """
         if type(self._array) not in _array.LIBRARIES:
             self._array = as_array(self._array)
         return self._array
@@ -369,6 +378,8 @@ def _ufunc_with_keywords(
     settings = {keyword: others.pop(keyword) for keyword in ("casting", "order", "subok") if keyword in others}
     if others and ufunc.signature is None:
         raise UnsupportedError(f"{ufunc.__name__} of a tensor does not support the keyword {next(iter(others))}")
+    if others:
+        op = OPS.get((ufunc, "axes"), op)
     if settings or dtype is not None or where is not True:
         # Whether NumPy takes them does not depend on the entries, so it is asked without any.
         masked = {} if where is True else {"where": _without_entries(where, ufunc)}
@@ -612,6 +623,8 @@ def assign(target: Tensor, value: ArrayLike, index: Any, where: Any = True) -> N
     target._array = result._array
     if not isinstance(record, Leaf):
         target._record = result._record
+        if grad_holder(record) is not None and result.requires_grad:
+            target.retain_grad()  # asked for is the gradient of the tensor as it is
 
 
 def writable(tensor: Tensor) -> Array:

@@ -248,3 +248,12 @@ def test_hooks_on_results_of_custom_rules():
     assert x.grad.tolist() == [360.0, 880.0]
     assert y.grad.tolist() == [120.0, 440.0]
     assert len(seen) == 1
+
+
+def test_retained_gradients_follow_assignment():
+    x = leaf([1.0, 2.0])
+    y = x * 2.0
+    y.retain_grad()
+    y[0] = 0.0
+    (y * [3.0, 4.0]).sum().backward()
+    assert (y.grad.tolist(), x.grad.tolist()) == ([3.0, 4.0], [0.0, 8.0])

@@ -280,3 +280,14 @@ def test_constants_given_as_lists_are_arrays_to_tangents_too():
 
     lists, arrays = (tg.jvp(f(b), (a,), (np.ones((2, 2)),))[1] for b in ([1.0, 2.0], np.array([1.0, 2.0])))
     np.testing.assert_array_equal(lists.numpy(), arrays.numpy())
+
+
+def test_settings_that_a_call_leaves_out_are_the_functions_own_in_users_rules():
+    def total(x, axis=-1):
+        return np.sum(x, axis=axis)
+
+    seen = []
+    total = linear(total, lambda g, x_shape, axis: seen.append(axis) or np.broadcast_to(g[..., None], x_shape))
+    x = tg.tensor(np.ones((2, 3)), requires_grad=True)
+    total(x).sum().backward()
+    assert seen == [-1]

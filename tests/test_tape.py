@@ -514,3 +514,43 @@ def test_watchers_see_tangents_and_are_gone_afterwards():
     assert (log.rules, t.item()) == ([("exp", 0, False)], 2.0)
     assert tg.grad(np.exp)(0.0).item() == 1.0
     assert len(log.rules) == 1
+
+
+def test_tasks_may_share_a_context():
+    shared = tg.no_grad()
+    seen = {}
+
+    async def first():
+        with shared:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            seen["first, inside"] = tg.is_grad_enabled()
+        seen["first, after"] = tg.is_grad_enabled()
+
+    async def second():
+        with tg.no_grad():
+            with shared:
+                for _ in range(3):
+                    await asyncio.sleep(0)
+            seen["second, after"] = tg.is_grad_enabled()
+
+    async def main():
+        await asyncio.gather(first(), second())
+
+    asyncio.run(main())
+    assert seen == {"first, inside": False, "first, after": True, "second, after": False}
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_generators_that_hold_a_context_may_end_in_any_order(order):
+    def generator():
+        with tg.no_grad():
+            yield
+
+    made = [generator(), generator()]
+    for each in made:
+        next(each)
+    for i in order:
+        assert not tg.is_grad_enabled()
+        assert next(made[i], None) is None
+    assert tg.is_grad_enabled()

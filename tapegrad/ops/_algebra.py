@@ -140,7 +140,9 @@ def blockwise(formula: Any) -> Any:
         f"lambda {names}: _in_blocks(_formula, {names}) if type(g) is _array and g.nbytes > {2 * _BLOCK} "
         f"else _formula({names})"
     )
-    made = eval(source, {"_formula": formula, "_in_blocks": _in_blocks, "_array": np.ndarray})
+    made = eval(
+        compile(source, __file__, "eval"), {"_formula": formula, "_in_blocks": _in_blocks, "_array": np.ndarray}
+    )
     made.__defaults__, made.__module__, made.__doc__ = formula.__defaults__, formula.__module__, formula.__doc__
     return made
 
