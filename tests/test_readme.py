@@ -19,13 +19,12 @@ def _blocks(language):
 def test_python_blocks_print_what_they_say():
     namespace = {}
     blocks = _blocks("python")
-    assert blocks
+    assert len(re.findall(r"^print", "".join(blocks), re.MULTILINE)) >= 4
     for block in blocks:
         stream = io.StringIO()
         with contextlib.redirect_stdout(stream):
             exec(compile(block, "README.md", "exec"), namespace)
         promised = re.findall(r"^print\(.*\)  # (.*)$", block, re.MULTILINE)
-        assert promised
         assert stream.getvalue().splitlines() == promised
 
 
