@@ -317,6 +317,49 @@ def test_every_kind_of_mode_belongs_to_its_task():
     asyncio.run(both())
 
 
+def test_one_context_serves_several_tasks_and_threads():
+    shared = tg.no_grad()
+
+    async def recording(steps):
+        with shared:
+            for _ in range(steps):
+                await asyncio.sleep(0)
+                assert not tg.is_grad_enabled()
+        return tg.is_grad_enabled()
+
+    async def without(steps):
+        with tg.no_grad():
+            return await recording(steps)
+
+    async def all_of():
+        return await asyncio.gather(recording(2), without(4), recording(6), without(1))
+
+    assert asyncio.run(all_of()) == [True, False, True, False]
+
+    def enter():
+        for _ in range(200):
+            with shared, tg.enable_grad(), shared:
+                assert not tg.is_grad_enabled()
+            assert tg.is_grad_enabled()
+
+    at_once(enter, enter, enter)
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+def test_generators_that_end_in_another_order_leave_the_mode_as_it_was(order):
+    def steps():
+        with tg.no_grad():
+            yield
+
+    generators = [steps(), steps()]
+    for generator in generators:
+        next(generator)
+    for i in order:
+        assert not tg.is_grad_enabled()
+        assert next(generators[i], "end") == "end"
+    assert tg.is_grad_enabled()
+
+
 def test_tangents_are_pushed_through_threads_that_take_the_context_along():
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
 
@@ -393,3 +436,45 @@ def test_models_travel_to_processes_and_back(method, tmp_path):
     if not hasattr(os, "fork") and method == "fork":
         pytest.skip("this system does not fork")
     assert run(POOL, method, folder=tmp_path) == "done"
+
+
+FORKS = """
+    import os, signal, sys, threading
+    import numpy as np
+    import tapegrad as tg
+
+    sys.setswitchinterval(1e-6)
+    w, x = tg.tensor(np.zeros(4), requires_grad=True), tg.tensor([1.0, 2.0], requires_grad=True)
+    loss = np.sum(x * x)
+    stop = False
+
+    def busy():
+        while not stop:
+            np.sum(w * 1.0).backward()
+
+    threads = [threading.Thread(target=busy) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(30):
+            child = os.fork()
+            if not child:
+                signal.alarm(10)
+                loss.backward()
+                before = w.grad.tolist()
+                np.sum(w).backward()
+                right = x.grad.tolist() == [2.0, 4.0] and w.grad.tolist() == [g + 1 for g in before]
+                os._exit(0 if right else 1)
+            status = os.waitpid(child, 0)[1]
+            assert status == 0, f"a child ended with {status}"
+    finally:
+        stop = True
+    loss.backward()
+    assert x.grad.tolist() == [2.0, 4.0]
+    print("done")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
+def test_a_fork_while_other_threads_replay_is_safe(tmp_path):
+    assert run(FORKS, folder=tmp_path) == "done"
