@@ -20,7 +20,7 @@ from ._modes import Strict
 from ._op import Op, Parts, _part
 from ._tape import FORWARD_ONLY, MODE, Dual, Leaf, Mode, ModeContext, Record, next_position, replay, space_of
 from ._tensor import Tensor, detached, wrap
-from ._transforms import _dual, _name
+from ._transforms import MIXED, _dual, _name
 from ._tree import leaves, map_leaves
 from .errors import HistoryError
 from .typing import Shape
@@ -105,8 +105,9 @@ class _Segment:
         """Return the position from which on the function recorded, and what it gave."""
         start = next_position()
         # Kinks belong to the operations, wherever the replay is; others who look on see it only if they do so now.
-        now = (MODE.get() or Mode()).watchers
-        watchers = tuple(watcher for watcher in self.mode.watchers if type(watcher) is Strict and watcher not in now)
+        now = MODE.get() or Mode()
+        MIXED.update((level, True) for level in now.levels if level in MIXED)
+        watchers = tuple(w for w in self.mode.watchers if type(w) is Strict and w not in now.watchers)
         with ModeContext(recording=True, levels=self.mode.levels, watchers=watchers):
             return start, self.function(*_own(self.args), **_own(self.kwargs))
 

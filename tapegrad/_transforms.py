@@ -17,10 +17,10 @@ import numpy as np
 
 from ._array import DIFFERENTIABLE, as_array, is_array, ones, zeros
 from ._op import unary
-from ._tape import FORWARD_ONLY, LEAF, MODE, Dual, Level, Mode, ModeContext, Record, differentiable, root
+from ._tape import FORWARD_ONLY, LEAF, MODE, Dual, Level, Mode, ModeContext, Record, differentiable, next_position, root
 from ._tensor import OPS, Tensor, detached, run_replay, seed_for, wrap
 from ._tree import described, is_leaf, leaves, map_leaves, matched, named_leaves, unflatten
-from .errors import DeviceError, DtypeError, HistoryError, ShapeError
+from .errors import DeviceError, DtypeError, HistoryError, LostGradientError, ShapeError
 from .ops._domains import anything
 from .ops.creation import as_tensor
 
@@ -453,7 +453,7 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     """Return `function(*primals)` and its derivative in the direction `tangents`, computed in forward mode.
 
     For `y = f(x)` with Jacobian `J` the second result is `J t`. No tape is kept: memory does not grow with the length
-    of the program.
+    of the program. It covers this thread or task, as `no_grad` does, and threads that work in copies of its context.
 
     Parameters
     ----------
@@ -465,6 +465,8 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
     ------
     ShapeError, DtypeError
         If a primal has no derivative, or the structure or shapes of tangents differ from those of the primals.
+    LostGradientError
+        If a part of a result was computed in another thread, out of this context.
 
     Examples
     --------
@@ -484,10 +486,16 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
         record.tangents[level] = t if t._record is not None else t._array
         inputs.append(wrap(x._array, record))
     outer = MODE.get() or Mode()
-    with ModeContext(levels=(*outer.levels, level)):
-        result = function(*unflatten(primals, inputs))
-    value, aux = _pair(result, function) if has_aux else (result, None)
-    outputs = _outputs(value, function)
+    start = next_position()
+    MIXED[level] = False
+    try:
+        with ModeContext(levels=(*outer.levels, level)):
+            result = function(*unflatten(primals, inputs))
+        value, aux = _pair(result, function) if has_aux else (result, None)
+        outputs = _outputs(value, function)
+        _check_tangents(outputs, level, start)
+    finally:
+        del MIXED[level]
 
     def tangent(leaf: Tensor) -> Tensor:
         t = level.tangent(leaf._record)
@@ -501,6 +509,35 @@ def jvp(function: Callable[..., Any], primals: Sequence[Any], tangents: Sequence
 
     found = map_leaves(primal, value), unflatten(value, map(tangent, outputs))
     return (*found, map_leaves(primal, aux)) if has_aux else found
+
+
+MIXED: dict[Level, bool] = {}
+"""The forward modes in progress, and whether each ran a checkpoint, whose records join tangents and primals."""
+
+
+def _check_tangents(outputs: Sequence[Tensor], level: Level, start: int) -> None:
+    """Raise LostGradientError where an operation since the position `start` was given a tangent and made none.
+
+    It was not computed in this forward mode then. What such an operation leaves is a record for the replay, so a
+    program that has none of these, as most have that are differentiated in forward mode alone, is not looked through.
+    """
+    waiting = [out._record for out in outputs if not MIXED[level] or level.tangent(out._record) is None]
+    seen = set()
+    while waiting:
+        record = waiting.pop()
+        if record is None or record.position < start or record.op is None or record in seen:
+            continue
+        seen.add(record)
+        parents = record.parents()
+        if MIXED[level] and record.space is None and type(record) is Record:
+            continue  # the join of a checkpoint
+        if level.tangent(record) is None and any(level.tangent(parent) is not None for parent in parents):
+            raise LostGradientError(
+                f"got a result of {record.op.name} whose input has a tangent, and which has none: it was computed in "
+                "another thread, where this forward mode is not active; run the function there in a copy of this "
+                "context (contextvars.copy_context().run), or use linearize, which replays the tape instead"
+            )
+        waiting += parents
 
 
 def _dual(record: Record | None) -> Dual:

@@ -1,10 +1,12 @@
 """Transforms: values, nesting in every order, containers, complex conventions, errors, and what is left behind."""
 
+import contextvars
 import dataclasses
 import itertools
 import sys
 import tracemalloc
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -12,7 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tapegrad as tg
-from tapegrad.errors import DeviceError, DtypeError, HistoryError, ShapeError
+from tapegrad._transforms import MIXED
+from tapegrad.errors import DeviceError, DtypeError, HistoryError, LostGradientError, ShapeError
 from tapegrad.testing import strict
 
 Point = namedtuple("Point", "x y")
@@ -731,3 +734,34 @@ def test_tangents_of_results_share_no_memory_with_those_given():
     t = np.ones(4)
     found = tg.jvp(lambda x: (x, x.reshape(2, 2), x[::-1], x.T), (np.zeros(4),), (t,))[1]
     assert not any(np.shares_memory(entry.data, t) for entry in found)
+
+
+@pytest.mark.parametrize("function", [lambda y, x: y, lambda y, x: y * x, lambda y, x: np.sum(y) + x])
+def test_tangents_do_not_get_lost_in_other_threads(function):
+    def elsewhere(run):
+        def f(x):
+            with ThreadPoolExecutor(1) as pool:
+                return function(pool.submit(run, np.sin, x).result(), x)
+
+        return f
+
+    def bare(f, x):
+        return f(x)
+
+    def inside(f, x):
+        return contexts[-1].run(f, x)
+
+    x, t = np.array([1.0, 2.0]), np.array([1.0, -1.0])
+    for derivative in (tg.jvp, tg.hvp):
+        with pytest.raises(LostGradientError, match="a result of sin whose input has a tangent"):
+            derivative(lambda x: np.sum(elsewhere(bare)(x) ** 2), (x,), (t,))
+    assert not MIXED
+    contexts = []
+
+    def g(x):
+        contexts.append(contextvars.copy_context())
+        return np.sum(elsewhere(inside)(x) ** 2)
+
+    expected = tg.jvp(lambda x: np.sum(function(np.sin(x), x) ** 2), (x,), (t,))[1]
+    assert np.allclose(tg.jvp(g, (x,), (t,))[1].data, expected.data)
+    assert np.allclose(tg.linearize(lambda x: np.sum(elsewhere(bare)(x) ** 2), x)[1](t).data, expected.data)
