@@ -316,8 +316,10 @@ def test_every_op_has_a_call_that_can_be_measured(op):
 
 def test_large_calls_are_of_known_ops_and_large():
     names = {op.name for op in ops.named()}
-    assert set(ops.LARGE) <= names
-    assert set(ops.REASONS) <= names
+    later = {"cumulative_prod", "cumulative_sum", "unstack", "matvec", "vecmat"}  # not in NumPy 2.0
+    known = names | {name for name in later if not hasattr(np, name)}
+    assert set(ops.LARGE) <= known
+    assert set(ops.REASONS) <= known
     (entry,) = ops.calls(next(op for op in ops.named() if op.name == "hypot"))
     assert all(0.8 * ops.SIZE < math.prod(shape) < 1.2 * ops.SIZE for shape in entry.case.shapes)
 

@@ -178,6 +178,11 @@ def _flat(a: Any, shape: Shape) -> Any:
 # Words for composites
 
 
+def numpy_since(version: str) -> bool:
+    """Return whether NumPy is of this version or a later one: some functions changed their meaning."""
+    return bool(np.lib.NumpyVersion(np.__version__) >= version)
+
+
 def constant(value: ArrayLike, x: Any, dtype: DtypeLike = None) -> Array:
     """Return the values of `value` as an array in the library, and on the device, of `x`."""
     value, x = detached(value), detached(x)

@@ -14,7 +14,7 @@ from .._tape import MODE, OFF, Record, next_position, project, space_of
 from .._tensor import OPS, Tensor, detached, wrap, writable
 from ..errors import UnsupportedError
 from ..typing import Array, Shape
-from ._algebra import along, constant, instead, operand, stored
+from ._algebra import along, constant, instead, numpy_since, operand, stored
 from ._domains import anything, case, distinct
 
 _new = object.__new__
@@ -478,12 +478,13 @@ _taken_along_axis = linear(
     name="take_along_axis",
     on=anything,
     cases=[
-        case((2, 3), args=(np.array([[0, 0], [2, -1]]),)),
+        # Its axis has a default since NumPy 2.3.
+        *([case((2, 3), args=(np.array([[0, 0], [2, -1]]),))] if numpy_since("2.3.0") else []),
         case((2, 3), args=(np.array([[1, 0, 1]]), 0)),
         case((2, 3), indices=np.array([[0], [2]]), axis=1),
         case((2, 3), args=(np.array([5, 0, 0]), None)),
-        case((1, 3), args=(np.array([[0, 0], [2, 1]]),)),
-        case((2, 3), args=(np.zeros((2, 0), int),)),
+        case((1, 3), args=(np.array([[0, 0], [2, 1]]), -1)),
+        case((2, 3), args=(np.zeros((2, 0), int), -1)),
     ],
 )
 instead(_taken_along_axis, _taken_along_axis, np.take_along_axis)

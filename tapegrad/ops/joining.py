@@ -11,7 +11,7 @@ from numpy.lib.array_utils import normalize_axis_index
 from .._array import is_array, to_host
 from .._op import CLASSIFIED, composite, linear
 from .._tensor import OPS, Tensor, detached
-from ._algebra import along, constant, instead, operand, stored
+from ._algebra import along, constant, instead, numpy_since, operand, stored
 from ._domains import anything, case
 
 # Concatenation
@@ -303,6 +303,10 @@ composite(
 )
 
 
+# Before NumPy 2.2, booleans were integers here.
+_MASKS_INSERT = numpy_since("2.2.0")
+
+
 def _insert(arr, obj, values, axis=None):
     arr = operand(arr, values)
     if axis is None:
@@ -313,7 +317,7 @@ def _insert(arr, obj, values, axis=None):
     values = values if values.dtype == arr.dtype else values.astype(arr.dtype)
     obj = _on_host(obj)
     places = np.arange(*obj.indices(n)) if isinstance(obj, slice) else np.asarray(obj)
-    places = np.flatnonzero(places) if places.dtype == bool else places
+    places = np.flatnonzero(places) if places.dtype == bool and _MASKS_INSERT else places
     shape = list(arr.shape)
     if places.size == 1:
         values = values.reshape((1,) * (arr.ndim - values.ndim) + tuple(values.shape))

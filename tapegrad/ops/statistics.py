@@ -19,6 +19,7 @@ from ._algebra import (
     count,
     instead,
     kept,
+    numpy_since,
     operand,
     stored,
     unless_integers,
@@ -446,6 +447,10 @@ def _weighted_ranks(x, weights, q, n):
     return np.stack([np.minimum(np.sum(reached < p, axis=0), x.shape[0] - 1) for p in q.reshape(-1)])
 
 
+# Before NumPy 2.4, its double precision scalars, which Python's numbers are an ancestor of, left the dtype alone too.
+_DOUBLES_ARE_WEAK = not numpy_since("2.4.0")
+
+
 def _quantiles(function, percent, spoiled):
     """Return np.quantile, or with `percent` np.percentile, or if not `spoiled` by nan their twins that ignore it."""
     words = ("Percentiles", "[0, 100]") if percent else ("Quantiles", "[0, 1]")
@@ -455,7 +460,7 @@ def _quantiles(function, percent, spoiled):
         a = operand(a, q)
         if a.dtype.kind == "c":
             raise TypeError("a must be an array of real numbers")
-        weak = type(q) in (int, float)
+        weak = type(q) in (int, float) or (_DOUBLES_ARE_WEAK and isinstance(q, float))
         q = operand(q, a)
         if percent:
             q = np.divide(q, 100)

@@ -188,6 +188,12 @@ def test_inserted_values_have_gradients():
     check_gradients(lambda x, v: np.insert(x, 1, v, axis=1), np.ones((2, 3)), np.arange(2.0))
     check_gradients(lambda x, v: np.insert(x, [1], v, axis=1), np.ones((2, 3)), np.ones((2, 2)))
     check_gradients(lambda v: np.insert(np.ones(3), 1, v), np.array(2.0))
+
+
+@pytest.mark.skipif(
+    np.lib.NumpyVersion(np.__version__) < "2.2.0", reason="NumPy took booleans for integers, and warned"
+)
+def test_values_inserted_where_a_mask_is_true_have_gradients():
     check_gradients(lambda x, v: np.insert(x, np.array([True, False, True]), v), np.ones(3), np.arange(2.0))
 
 
