@@ -72,6 +72,8 @@ class Handle:
     __slots__ = ("_hook", "_hooks")
 
     def __init__(self, hooks: list[Any], hook: Any) -> None:
+        if not callable(hook):
+            raise TypeError(f"got {type(hook).__name__} for a hook, expected a function of one tensor")
         self._hooks = hooks
         self._hook = hook
         hooks.append(hook)

@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from ._hooks import HookedOp
 from ._op import Op
+from ._source import caller
 from ._tape import MODE, Mode, ModeContext, Record, Watcher
 from ._tensor import Tensor, detached
 from .errors import KinkError
@@ -52,7 +53,11 @@ class Strict(Watcher):
         )
         if self._action == "raise":
             raise KinkError(message)
-        warnings.warn(message, RuntimeWarning, stacklevel=2)
+        place = caller()
+        if place is None:
+            warnings.warn(message, RuntimeWarning, stacklevel=2)
+        else:
+            warnings.warn_explicit(message, RuntimeWarning, place.file, place.line)
 
 
 def strict(action: Literal["raise", "warn"] = "raise") -> ModeContext:

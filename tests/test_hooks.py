@@ -257,3 +257,12 @@ def test_retained_gradients_follow_assignment():
     y[0] = 0.0
     (y * [3.0, 4.0]).sum().backward()
     assert (y.grad.tolist(), x.grad.tolist()) == ([3.0, 4.0], [0.0, 8.0])
+
+
+def test_hooks_are_functions():
+    x = leaf([1.0, 2.0])
+    for register in (x.register_hook, (x * 2).register_hook):
+        with pytest.raises(TypeError, match="got str for a hook, expected a function"):
+            register("clip")
+    x.sum().backward()
+    assert x.grad.tolist() == [1.0, 1.0]

@@ -184,3 +184,13 @@ def test_strong_zero_keeps_finite_derivatives_of_cotangents_that_happen_to_be_ze
         assert np.allclose(second(lambda x: np.sum(np.sin(x) ** 2), x), 2 * np.cos(2 * x))
         assert np.allclose(second(masked(lambda x: x**1.5), x), [0.0, 0.75 * 0.5**-0.5])
         assert np.allclose(tg.jacobian(np.sin, mode="forward")(x), np.diag(np.cos(x)))
+
+
+def test_strict_warns_about_the_line_of_the_program():
+    x = tg.tensor([0.0, 1.0], requires_grad=True)
+    with tg.strict("warn"):
+        loss = np.sum(np.abs(x))
+        with pytest.warns(RuntimeWarning, match="absolute has a kink here, at index") as caught:
+            loss.backward()
+    assert [warning.filename for warning in caught] == [__file__]
+    assert x.grad.tolist() == [0.0, 1.0]
