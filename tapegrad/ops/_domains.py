@@ -56,8 +56,12 @@ class Domain:
         """
         values = np.asarray(values)
         if values.dtype.kind == "c":
-            finite = self.complex and bool(np.isfinite(values).all())
-            return finite and (self.holds is None or bool(self.holds(values)))
+            if not self.complex or not np.isfinite(values).all():
+                return False
+            # Drawn one after the other, both parts lie in the interval: off zeros and branch cuts.
+            parts = replace(self, holds=None)
+            inside = self.draw_complex is not None or (parts.contains(values.real) and parts.contains(values.imag))
+            return inside and (self.holds is None or bool(self.holds(values)))
         slack = 0.0 if values.dtype.kind in "biu" else 4 * float(np.finfo(values.dtype).eps) * np.abs(values)
         values = values.astype(np.float64) if values.dtype.kind == "f" else values
         within = np.isfinite(values) & (values >= self.low - slack) & (values <= self.high + slack)
