@@ -17,7 +17,7 @@ import numpy as np
 
 from .._array import device_of
 from .._op import composite, multilinear
-from .._tensor import detached
+from .._tensor import OPS, detached
 from ..typing import Shape
 from ._algebra import T, conj, instead, operand, unbroadcast
 from ._domains import anything, case
@@ -72,12 +72,18 @@ MATRIX_PAIRS = [
 ]
 """Every mixture of vectors, matrices and stacks of matrices, with broadcasting and size 0."""
 
-multilinear(
+_matmul = multilinear(
     np.matmul,
     lambda g, y: _matmul_x(g, y),
     lambda g, x, y_shape: _matmul_y(g, x, y_shape),
     on=anything,
-    cases=MATRIX_PAIRS,
+    cases=[
+        *MATRIX_PAIRS,
+        case((3, 2), (3, 4), axes=[(1, 0), (0, 1), (1, 0)]),
+        case((3, 5, 2), (4, 1, 3), axes=[(2, 0), (-1, 0), (-2, 0)]),
+        case((3,), (4, 3, 1), axes=[0, (-2, 0), (0,)]),
+        case((3,), (3,), axes=[0, (0,), ()]),
+    ],
 )
 
 
@@ -91,7 +97,7 @@ def matmul_on_device(a: Any, b: Any) -> Any:
     return a @ b
 
 
-# Products of vectors by NumPy's names
+# Axes of generalized ufuncs
 
 
 def _both(x: Any, y: Any) -> tuple[Any, Any]:
@@ -103,8 +109,6 @@ def _named(axes: Any, counts: tuple[int, int, int]) -> list[tuple[int, ...]]:
     """Return `axes` of a generalized ufunc as one tuple for each operand and for the result, of so many axes each."""
     if not isinstance(axes, list):
         raise TypeError(f"got axes of type {type(axes).__name__}, expected a list")
-    if len(axes) == 2 and not counts[2]:
-        axes = [*axes, ()]
     found = [tuple(map(operator.index, entry if isinstance(entry, tuple) else (entry,))) for entry in axes]
     if tuple(map(len, found)) != counts:
         raise ValueError(f"got axes={axes}, expected a list of entries of {counts} axes")
@@ -132,6 +136,15 @@ def _to_end(x: Any, axes: tuple[int, ...]) -> Any:
     return np.moveaxis(x, axes, tuple(range(-len(axes), 0)))
 
 
+# Its own recorder, which training calls thousands of times, takes two arrays and nothing else.
+OPS[np.matmul, "axes"] = _matmul.op.public = _at_axes(  # type: ignore[attr-defined]
+    _matmul, lambda n, m: (min(n, 2), min(m, 2), (n > 1) + (m > 1))
+)
+
+
+# Products of vectors by NumPy's names
+
+
 def _vecdot(x1: Any, x2: Any, /, axis: int = -1) -> Any:
     x1, x2 = _both(x1, x2)
     if axis != -1:
@@ -146,12 +159,10 @@ def _vecdot_ufunc(x1: Any, x2: Any, /, *, axes: Any = None, axis: Any = None, ke
     if axis is not None:
         if axes is not None:
             raise TypeError("got both axis and axes, expected one of them")
-        axes = [axis] * (3 if keepdims else 2)
-    if not keepdims:
-        return _vecdot_at_axes(x1, x2, axes=axes)
-    if isinstance(axes, list) and len(axes) == 2:
-        axes = [*axes, -1]
-    return _kept_vecdot_at_axes(x1, x2, axes=axes)
+        axes = [axis, axis, axis if keepdims else ()]
+    elif isinstance(axes, list) and len(axes) == 2:
+        axes = [*axes, -1 if keepdims else ()]
+    return (_kept_vecdot_at_axes if keepdims else _vecdot_at_axes)(x1, x2, axes=axes)
 
 
 _vecdot_at_axes = _at_axes(_vecdot, lambda n, m: (1, 1, 0))

@@ -104,7 +104,7 @@ def test_conjugating_products():
 
 # Axes of generalized ufuncs
 
-GENERALIZED = [getattr(np, name) for name in ("vecdot", "matvec", "vecmat") if hasattr(np, name)]
+GENERALIZED = [getattr(np, name) for name in ("matmul", "vecdot", "matvec", "vecmat") if hasattr(np, name)]
 
 
 @st.composite
@@ -135,7 +135,7 @@ def test_axes_are_taken_and_refused_as_by_numpy(call):
 @pytest.mark.parametrize("product", GENERALIZED)
 def test_axes_say_where_vectors_and_matrices_lie(product):
     """Every placement of the axes has the derivatives of the product with the axes moved to the end."""
-    counts = {"vecdot": (1, 1, 0), "matvec": (2, 1, 1), "vecmat": (1, 2, 1)}[product.__name__]
+    counts = {"matmul": (2, 2, 2), "vecdot": (1, 1, 0), "matvec": (2, 1, 1), "vecmat": (1, 2, 1)}[product.__name__]
     a, b = normal(2, 2, 2), normal(2, 2, 2, seed=1)
     for axes in itertools.product(*(itertools.permutations((0, 1, 2), count) for count in counts[:2])):
         for of_result in itertools.permutations((0, 1), counts[2]):
