@@ -283,7 +283,8 @@ class Case:
 
     An entry of `shapes` is a shape (a drawn array) or a list of shapes (a drawn sequence of arrays). `before` and
     `args` are literal positional arguments before and after the inputs, `settings` the keywords. `on` overrides the
-    row's domain: one domain for all inputs, or a tuple of one for each.
+    row's domain: one domain for all inputs, or a tuple of one for each. `of` takes the op's result to what of it has a
+    derivative, where that is not all: the projectors on eigenvectors, say, whose phases are anybody's choice.
     """
 
     shapes: tuple[Any, ...]
@@ -291,13 +292,19 @@ class Case:
     args: tuple[Any, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     on: Any = None
+    of: Callable[[Any], Any] | None = None
 
 
 def case(
-    *shapes: Any, before: tuple[Any, ...] = (), args: tuple[Any, ...] = (), on: Any = None, **settings: Any
+    *shapes: Any,
+    before: tuple[Any, ...] = (),
+    args: tuple[Any, ...] = (),
+    on: Any = None,
+    of: Callable[[Any], Any] | None = None,
+    **settings: Any,
 ) -> Case:
     """Return the case `function(*before, *arrays, *args, **settings)` with arrays of the given shapes."""
-    return Case(shapes, before, args, settings, on)
+    return Case(shapes, before, args, settings, on, of)
 
 
 ONE = [case(()), case((4,)), case((2, 3)), case((0,)), case((2, 0, 3)), case((2, 1, 3))]

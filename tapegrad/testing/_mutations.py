@@ -531,7 +531,7 @@ def mutants(op: Any, most: int = 4) -> list[Mutant]:
                 wrong = formula
             place = ", ".join(f"{new} for {old}" for old, new in renamed.items())
             made.append(Mutant(op, "wrong residual", f"{where}: {place}", k, wrong, kept))
-    if len([f for f in op.formulas if f is not None]) == 2 and len(op.formulas) == 2:
+    if len(op.formulas) == 2 and not any(formula is None or _refuses(formula) for formula in op.formulas):
         made.append(Mutant(op, "swapped argument", "for x: the rule for y", 0, op.formulas[1], op.names[1]))
     if op.jvp is not None:
         for kind, around in (("factor", _factor), ("sign", _sign)):
@@ -654,7 +654,11 @@ def _derivatives(entry: Entry, dtypes: str, seed: int) -> Any:
                 if not point.xs or not point.outputs:
                     return []
                 gs, ts = point.cotangents(), point.like(point.xs)
-                pulled = vjp(lambda *xs: list(vjp(point.call, *xs)[1](gs)), *point.xs)[1](ts)
+
+                def gradients(*given: Any) -> list[Any]:
+                    return list(vjp(point.call, *given[len(gs) :])[1](list(given[: len(gs)])))
+
+                pulled = vjp(gradients, *gs, *point.xs)[1](ts)
                 return [*point.pull(gs), *(h.data if isinstance(h, Tensor) else h for h in pulled)]
         except Exception as error:
             return type(error).__name__

@@ -199,7 +199,7 @@ def _path(op: Op) -> str | None:
 def _call(op: Op, path: str, example: Case) -> str | None:
     """Return the call of an op as a case makes it, with holes for its inputs; None if it takes more than literals."""
     parts = [*example.before, *example.args, *example.settings.values()]
-    if not all(_is_literal(part) for part in parts):
+    if example.of is not None or not all(_is_literal(part) for part in parts):
         return None
     if _needs_spectrum(op, example):
         return None

@@ -80,6 +80,7 @@ class Entry:
         parts = [_short(value) for value in self.case.before] + parts
         parts += [_short(value) for value in self.case.args]
         parts += [f"{name}={_short(value)}" for name, value in self.case.settings.items()]
+        parts += [f"of={_short(self.case.of)}"] if self.case.of is not None else []
         return "/".join([self.op.name, *parts])
 
     def sample(self, dtypes: str = "d", seed: int = 0) -> Sample:
@@ -216,7 +217,8 @@ class Sample:
             return None if value is None else next(supply)
 
         function = function or self.entry.op.public
-        return function(*example.before, *map(fill, self.inputs), *example.args, **example.settings)
+        result = function(*example.before, *map(fill, self.inputs), *example.args, **example.settings)
+        return result if example.of is None else example.of(result)
 
     def subject(self, module: Any = np) -> Subject:
         """Return this sample as a subject of checks, on NumPy or on another library of arrays."""
