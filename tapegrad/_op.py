@@ -82,6 +82,8 @@ class Op:
     outputs : the results' names
     free : settings that the derivative does not depend on
     jvp : a hand-written rule for tangents
+    into : of an op with one input that reads a part of it: `into(target, g, *residuals)` adds the transpose to the
+        cotangent `target` in place, where the replay owns it, or returns False to leave that to the formula
     kink : a mask, of the result's shape, of where the derivative is a convention; its parameters are as a formula's
     on, cases : the domain, and shapes and settings, of the samples
     """
@@ -95,6 +97,7 @@ class Op:
         outputs: str = "out",
         free: str = "",
         jvp: Formula | None = None,
+        into: Callable[..., bool] | None = None,
         kink: Formula | None = None,
         on: Any = None,
         cases: Any = None,
@@ -105,6 +108,7 @@ class Op:
         self.formulas = tuple(formulas)
         self.name = name or function.__name__
         self.jvp = jvp
+        self.into = into
         self.kink = kink
         self.on = on
         self.cases = cases

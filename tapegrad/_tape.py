@@ -426,7 +426,13 @@ def replay(
                     arrived[record] = [record, g, False]
             links = op.links(record)
         elif record.y is None:
-            links = ((record.x, op.rule_x, record.for_x),)
+            parent = record.x
+            links = ((parent, op.rule_x, record.for_x),)
+            if op.into is not None and parent is not None and not create and watched is None:
+                # A part of what the parent's cotangent is made of need not be as large as the whole.
+                cell = arrived.get(parent) if parent.op is None else pending.get(parent.position)
+                if cell is not None and cell[2] and op.into(cell[1], g, *record.for_x):
+                    links = ()
         else:
             links = ((record.x, op.rule_x, record.for_x), (record.y, op.rule_y, record.for_y))
         k = -1

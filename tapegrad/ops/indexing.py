@@ -224,9 +224,19 @@ INDICES: list[tuple[Shape, Any]] = [
     ((), True),
 ]
 
+def _add_read(target: Array, g: Any, x_shape: Shape, index: Any) -> bool:
+    """Add `g` to `target` at a basic index, in place: loops over rows cost the rows then, not each time the whole."""
+    for entry in index if type(index) is tuple else (index,):
+        if not (entry is None or entry is Ellipsis or isinstance(entry, (int, slice, np.integer))):
+            return False
+    target[index] += g
+    return True
+
+
 getitem = linear(
     getitem,
     lambda g, x_shape, index: ungetitem(g, x_shape, index),
+    into=_add_read,
     on=anything,
     cases=[case(shape, args=(index,)) for shape, index in INDICES],
 )
