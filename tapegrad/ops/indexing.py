@@ -683,13 +683,17 @@ composite(
 # Sorting: the gradient follows the entries to the places that NumPy's stable sort gives them.
 
 
-def _sort(a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None) -> Any:
+def _sort(
+    a: Any, axis: int | None = -1, kind: Any = None, order: Any = None, *, stable: Any = None, **settings: Any
+) -> Any:
     a = operand(a)
-    if kind is not None or order is not None or stable is not None:
-        np.sort(np.empty(0), kind=kind, order=order, stable=stable)  # NumPy's complaint
+    if kind is not None or order is not None or stable is not None or settings:
+        np.sort(np.empty(0), kind=kind, order=order, stable=stable, **settings)  # NumPy's complaint
     if axis is None:
         a, axis = np.reshape(a, -1), 0
-    return rearrange(a, np.argsort(detached(a), axis=axis, kind="stable"), axis)
+    # NumPy 2.5 has a keyword `descending`, and does not take it together with a kind.
+    how = {"stable": True, **settings} if settings else {"kind": "stable"}
+    return rearrange(a, np.argsort(detached(a), axis=axis, **how), axis)
 
 
 def _partition(a: Any, kth: Any, axis: int | None = -1, kind: str = "introselect", order: Any = None) -> Any:
@@ -713,7 +717,13 @@ composite(
     np.sort,
     _sort,
     on=distinct,
-    cases=[*SORTS, case((2, 3), args=(0, "heapsort")), case((4,), kind="mergesort"), case((4,), stable=True)],
+    cases=[
+        *SORTS,
+        case((2, 3), args=(0, "heapsort")),
+        case((4,), kind="mergesort"),
+        case((4,), stable=True),
+        *([case((4,), descending=True), case((3, 2), axis=0, descending=False)] if numpy_since("2.5.0") else []),
+    ],
 )
 composite(
     np.partition,

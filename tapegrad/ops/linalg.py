@@ -95,7 +95,8 @@ def _is_diagonalizable(a: Any) -> bool:
         return False
     w = np.linalg.eigvals(a) if a.size else np.ones(1)
     # Complex numbers are told apart by their real parts, which is more than is needed; those of real matrices are real.
-    return (a.dtype.kind == "c" or w.dtype.kind != "c") and _keep_apart(w.real)
+    # (Since NumPy 2.5 they are real parts of complex numbers.)
+    return (a.dtype.kind == "c" or not np.any(w.imag)) and _keep_apart(w.real)
 
 
 spectral = Domain("spectral", _draw_singular, holds=_is_spectral)

@@ -227,7 +227,7 @@ def test_polar_factor_where_singular_values_repeat():
         lambda a: np.sum((lambda w, v: (v * np.sqrt(w)) @ v.T)(*np.linalg.eigh(a))),
         lambda a: (lambda w, v: (v * np.sqrt(w)) @ v.T)(*np.linalg.eigh(a))[0, 1],
         lambda a: np.sum((lambda w, v: (v * np.sqrt(w)) @ np.linalg.inv(v))(*np.linalg.eigh(a))),
-        lambda a: np.sum((lambda w, v: (v * np.sqrt(w)) @ np.linalg.inv(v))(*np.linalg.eig(a))),
+        lambda a: np.sum((lambda w, v: np.real((v * np.sqrt(w)) @ np.linalg.inv(v)))(*np.linalg.eig(a))),
         lambda a: np.sum((lambda u, s, vh: (u * np.sqrt(s)) @ vh)(*np.linalg.svd(a))),
     ],
 )
