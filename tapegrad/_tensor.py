@@ -61,6 +61,8 @@ class Tensor(NdarrayMethods):
     _record: Record | None
 
     def __init__(self, data: ArrayLike, requires_grad: bool = False) -> None:
+        if isinstance(data, Tensor):
+            data._refuse_if_tracked("tapegrad.Tensor()")
         self._array = data._array if isinstance(data, Tensor) else as_array(data)
         self._record = None
         if requires_grad:

@@ -672,3 +672,10 @@ def test_put_along_axis_is_assignment():
     t = x * 1
     np.put_along_axis(t, np.array([5, 0]), 7.0, None)
     assert t.tolist() == [[7, 1, 2], [3, 4, 7]]
+
+
+def test_the_constructor_refuses_tracked_tensors():
+    x = tg.tensor([1.0], requires_grad=True)
+    with pytest.raises(LostGradientError, match=r"got tapegrad.Tensor\(\) of a tracked tensor"):
+        tg.Tensor(x * 2)
+    assert tg.Tensor(x.detach()).tolist() == [1.0]

@@ -226,6 +226,8 @@ INDICES: list[tuple[Shape, Any]] = [
 
 def _add_read(target: Array, g: Any, x_shape: Shape, index: Any) -> bool:
     """Add `g` to `target` at a basic index, in place: loops over rows cost the rows then, not each time the whole."""
+    if not target.shape:
+        return False  # a number cannot be written to
     for entry in index if type(index) is tuple else (index,):
         if not (entry is None or entry is Ellipsis or isinstance(entry, (int, slice, np.integer))):
             return False
