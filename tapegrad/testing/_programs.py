@@ -220,7 +220,7 @@ def _needs_spectrum(op: Op, example: Case) -> bool:
         # The order of a vector's norm means another thing for a matrix; of matrices some cases name a domain.
         return isinstance(settings.get("axis"), tuple) or ("axis" not in settings and example.on is None)
     # The roots of matrices may coincide, and a complete q may be turned where r does not reach. A second derivative of
-    # eigenvalues by the vectors may be rounding alone, of which their rule cannot know that it is no dependence on phases.
+    # eigenvalues by their vectors may be rounding alone, which their rule cannot tell from dependence on phases.
     name = op.name.removeprefix("linalg.")
     return name in ("poly", "eig", "eigvals") or settings.get("mode") == "complete"
 
