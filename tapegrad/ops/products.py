@@ -137,9 +137,7 @@ def _to_end(x: Any, axes: tuple[int, ...]) -> Any:
 
 
 # Its own recorder, which training calls thousands of times, takes two arrays and nothing else.
-OPS[np.matmul, "axes"] = _matmul.op.public = _at_axes(  # type: ignore[attr-defined]
-    _matmul, lambda n, m: (min(n, 2), min(m, 2), (n > 1) + (m > 1))
-)
+OPS[np.matmul, "axes"] = _matmul.op.public = _at_axes(_matmul, lambda n, m: (min(n, 2), min(m, 2), (n > 1) + (m > 1)))
 
 
 # Products of vectors by NumPy's names

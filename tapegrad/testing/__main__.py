@@ -186,7 +186,7 @@ def shown(outcomes: Iterator[Outcome], total: int, quiet: bool) -> Iterator[Outc
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """Return the outcomes by chapter, as text."""
-    rows = [("chapter", "ops", "cases", "checks", "failed", "seconds")]
+    rows: list[tuple[str, ...]] = [("chapter", "ops", "cases", "checks", "failed", "seconds")]
     for chapter in sorted({outcome.chapter for outcome in outcomes}):
         rows.append(_row(chapter, [outcome for outcome in outcomes if outcome.chapter == chapter]))
     rows.append(_row("all", outcomes))

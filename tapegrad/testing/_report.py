@@ -53,10 +53,14 @@ def _is_shrinkable(x: Any) -> bool:
 
 def _with_fewer_entries(xs: Sequence[Any]) -> Iterator[list[Any]]:
     """Yield inputs with axes cut: first all axes of one length together, which may belong together, then each alone."""
+
+    def of_length(n: int) -> Callable[[int], bool]:
+        return lambda m: m == n
+
     lengths = sorted({n for x in xs if _is_shrinkable(x) for n in x.shape if n > 1}, reverse=True)
     for n in lengths:
         for part in (slice(0, 1), slice(n - 1, n), slice(0, n // 2), slice(n // 2, n), slice(1, n)):
-            yield [_cut(x, part, lambda m, n=n: m == n) if _is_shrinkable(x) else x for x in xs]
+            yield [_cut(x, part, of_length(n)) if _is_shrinkable(x) else x for x in xs]
     for i, x in enumerate(xs):
         if not _is_shrinkable(x):
             continue
@@ -142,8 +146,8 @@ def _index(index: Any) -> str:
 
 def _spelled(op: Op) -> tuple[str, str]:
     """Return how a program spells an op, and the line that imports it or says where it is."""
-    for path, module in (("np", np), ("np.linalg", np.linalg), ("np.fft", np.fft)):
-        if getattr(module, op.name.rpartition(".")[2], None) is op.function:
+    for path, space in (("np", np), ("np.linalg", np.linalg), ("np.fft", np.fft)):
+        if getattr(space, op.name.rpartition(".")[2], None) is op.function:
             return f"{path}.{op.name.rpartition('.')[2]}", ""
     if getattr(tapegrad, op.name, None) is op.public:
         return f"tg.{op.name}", ""

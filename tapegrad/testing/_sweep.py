@@ -271,7 +271,7 @@ def _quiet(law: Callable[..., Any]) -> Callable[..., Any]:
     def run(entry: Entry, *args: Any) -> Any:
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
-            sample = entry.sample(*(given for given in args if isinstance(given, (str, int))))
+            sample = entry.sample(*[given for given in args if isinstance(given, (str, int))])  # type: ignore[arg-type]
             sample.call(*sample.xs, function=entry.op.function)
         with warnings.catch_warnings():
             for category in {warning.category for warning in caught}:

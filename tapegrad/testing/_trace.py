@@ -152,8 +152,10 @@ def trace(point: Subject) -> Trace:
         y._record for y in results if isinstance(y, Tensor)
     ]:
         # One of several results is a record of its own, which names its place.
-        whole = made.get(next(iter(record.parents()), None)) if record is not None and record.op is not None else None
-        if whole is not None and record.op.name.startswith("result "):
+        if record is None or record.op is None or not record.op.name.startswith("result "):
+            continue
+        parent = next(iter(record.parents()), None)
+        if parent is not None and (whole := made.get(parent)) is not None:
             whole.used.add(int(record.op.name.removeprefix("result ")))
     return Trace(point, inputs, watching.steps, results)
 
