@@ -202,6 +202,7 @@ _ANY_AXES = [
     case((3, 3), axes=(0, 0)),
     case((3, 4), s=(2, 5, 4), axes=(0, 1, 0)),
     case((0, 3), axes=(1,)),
+    case((2, 3, 2), s=(4, 3)),
 ]
 _TWO_AXES = [
     case((2, 3)),
@@ -210,6 +211,8 @@ _TWO_AXES = [
     case((3, 4), s=(4, 3)),
     case((2, 3), args=((3, 5), (1, 0), "ortho")),
     case((2, 4), norm="forward"),
+    case((3, 2, 4), axes=(0, 2)),
+    case((4, 3), s=(5, 4), axes=(0, 0)),
     case((0, 3, 2)),
 ]
 

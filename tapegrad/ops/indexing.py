@@ -224,6 +224,7 @@ INDICES: list[tuple[Shape, Any]] = [
     ((), True),
 ]
 
+
 def _add_read(target: Array, g: Any, x_shape: Shape, index: Any) -> bool:
     """Add `g` to `target` at a basic index, in place: loops over rows cost the rows then, not each time the whole."""
     if not target.shape:
@@ -521,7 +522,11 @@ rearrange = linear(
     lambda g, x_shape, order, axis: _untake_along_axis(g, x_shape, order, axis, unique=True),
     kink=lambda out, axis: _tied(out, axis),
     on=anything,
-    cases=[case((2, 3), args=(np.array([[1, 0, 2], [2, 1, 0]]), 1)), case((3,), args=(np.array([2, 0, 1]), -1))],
+    cases=[
+        case((2, 3), args=(np.array([[1, 0, 2], [2, 1, 0]]), 1)),
+        case((3,), args=(np.array([2, 0, 1]), -1)),
+        case((3, 2, 2), args=(np.array([[[0, 1], [1, 0]], [[1, 0], [0, 1]], [[1, 1], [0, 0]]]), 1)),
+    ],
 )
 
 

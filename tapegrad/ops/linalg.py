@@ -122,6 +122,32 @@ SQUARES = [case((3, 3)), case((1, 1)), case((2, 3, 3)), case((0, 0)), case((0, 2
 RECTANGLES = [case((3, 3)), case((4, 3)), case((3, 4)), case((1, 3)), case((2, 4, 2)), case((0, 3, 2))]
 
 
+# What of decompositions has a derivative, for complex matrices too: what depends neither on phases, nor on how a basis
+# is completed.
+
+
+def _values(result: Any) -> Any:
+    return result[0]
+
+
+def _projectors(result: Any) -> Any:
+    w, v = result
+    return w, T(v)[..., None] * np.conj(T(v))[..., None, :]
+
+
+def _singular_projectors(result: Any) -> Any:
+    u, s, vh = result
+    k = s.shape[-1]
+    pairs = T(u[..., :k])[..., None] * vh[..., :k, None, :]
+    return s, pairs, u[..., k:] @ H(u[..., k:]), H(vh[..., k:, :]) @ vh[..., k:, :]
+
+
+def _completed(result: Any) -> Any:
+    q, r = result
+    k = min(q.shape[-2], r.shape[-1])
+    return q[..., :k], r, q[..., k:] @ H(q[..., k:])
+
+
 # Words
 
 
@@ -505,6 +531,7 @@ _factors = general(
         case((2, 4), mode="complete"),
         case((4, 3), mode="complete", on=spectral),
         case((2, 3, 2), mode="complete", on=spectral),
+        case((4, 2), mode="complete", of=_completed),
     ],
 )
 
@@ -548,7 +575,14 @@ _eigh = general(
     name="eigh",
     free="UPLO",
     on=symmetric(),
-    cases=[*SQUARES, case((3, 3), args=("U",)), case((2, 2, 2), UPLO="L")],
+    cases=[
+        *SQUARES,
+        case((3, 3), args=("U",)),
+        case((2, 2, 2), UPLO="L"),
+        case((3, 3), on=hermitian, of=_values),
+        case((3, 3), on=hermitian, of=_projectors),
+        case((2, 2, 2), args=("U",), on=hermitian, of=_projectors),
+    ],
 )
 instead(_eigh, _eigh, np.linalg.eigh)
 
@@ -584,7 +618,15 @@ def _eig_vjp(gw: Any, gv: Any, w: Any, v: Any) -> Any:
     return np.linalg.solve(T(v), left)
 
 
-_eig = general(lambda a: Eig(*np.linalg.eig(a)), "a", "w v", _eig_vjp, name="eig", on=diagonalizable, cases=SQUARES)
+_eig = general(
+    lambda a: Eig(*np.linalg.eig(a)),
+    "a",
+    "w v",
+    _eig_vjp,
+    name="eig",
+    on=diagonalizable,
+    cases=[*SQUARES, *(case(shape, on=complex_diagonalizable, of=_projectors) for shape in ((3, 3), (2, 2, 2)))],
+)
 instead(_eig, _eig, np.linalg.eig)
 # Without vectors the values might come in another order, so they are found with them.
 composite(np.linalg.eigvals, lambda a: _eig(a)[0], on=complex_diagonalizable, cases=SQUARES)
@@ -655,6 +697,9 @@ _svd = general(
         case((3, 2), compute_uv=False),
         case((3, 3), hermitian=True, on=symmetric()),
         case((2, 2, 2), hermitian=True, compute_uv=False, on=hermitian),
+        *(case(shape, on=complex_spectral, of=_singular_projectors) for shape in ((3, 3), (4, 2), (2, 4), (2, 3, 2))),
+        case((4, 3), full_matrices=False, on=complex_spectral, of=_singular_projectors),
+        case((2, 3), full_matrices=False, on=complex_spectral, of=_singular_projectors),
     ],
 )
 

@@ -1021,6 +1021,10 @@ def _standardize_vjp(g_out: Any, g_rate: Any, out: Any, rate: Any, axis: Axis = 
     return (g_out - _sums(g_out, axis) / n - out * (onto / n)) * rate
 
 
+def _rate(result: Any) -> Any:
+    return result[1]
+
+
 standardize = general(
     standardize,
     "x",
@@ -1036,6 +1040,7 @@ standardize = general(
         case((2, 3), args=(None, 1e-3)),
         case((0, 3)),
         case((2, 1)),
+        case((2, 3), of=_rate),
     ],
 )
 
@@ -1069,7 +1074,14 @@ scale_and_shift = elementwise(
     lambda g, z_shape: _onto_last(g, z_shape),
     inputs="x y z",
     on=real,
-    cases=[case((4,), (4,), (4,)), case((2, 3), (3,), (3,)), case((2, 3), (), (3,)), case((), (), ())],
+    cases=[
+        case((4,), (4,), (4,)),
+        case((2, 3), (3,), (3,)),
+        case((2, 3), (), (3,)),
+        case((2, 3), (2, 1), (2, 1)),
+        case((3,), (2, 1), ()),
+        case((), (), ()),
+    ],
 )
 
 

@@ -424,6 +424,14 @@ def _rows(x: Any, order: Any) -> Any:
     return np.take_along_axis(x, order, -2)
 
 
+def _lower(result: Any) -> Any:
+    return result[1]
+
+
+def _upper(result: Any) -> Any:
+    return result[2]
+
+
 _pivoting = Domain("pivoting", lambda rng, shape: invertible.draw(rng, shape)[..., ::-1, :], complex=True)
 """Invertible matrices whose rows come in another order, so that pivoting has something to do."""
 
@@ -434,7 +442,17 @@ _factors = general(
     _factors_vjp,
     name="scipy.lu factors",
     on=_pivoting,
-    cases=[case((3, 3)), case((4, 3)), case((3, 4)), case((1, 3)), case((2, 4, 2)), case((0, 0)), case((0, 2, 2))],
+    cases=[
+        case((3, 3)),
+        case((4, 3)),
+        case((3, 4)),
+        case((1, 3)),
+        case((2, 4, 2)),
+        case((0, 0)),
+        case((0, 2, 2)),
+        case((2, 4), of=_lower),
+        case((4, 2), of=_upper),
+    ],
 )
 
 
@@ -734,6 +752,14 @@ def _with_mask(mask: Any, x: tuple[Any, ...]) -> tuple[Any, ...]:
     return (x[0] + mask * constant(np.eye(bare.shape[-1]), bare, bare.dtype), *x[1:])
 
 
+_of_several_sizes = Domain(
+    "of several sizes",
+    lambda rng, shape: rng.uniform(-1, 1, shape) * 3.0 ** np.arange(shape[0])[:, None, None],
+    complex=True,
+)
+"""Matrices of which some must be halved more often than others."""
+
+
 def _expm(a: Array) -> Array:
     if device_of(a) != "cpu":
         # cupyx has the exponential of one matrix; this is of batches too.
@@ -750,7 +776,7 @@ _expm = general(
     jvp=lambda t, a: _frechet(a, t),
     name="scipy.expm",
     on=interval(-2, 2).and_complex(),
-    cases=[*SQUARES, case((5, 5), on=interval(-0.1, 0.1).and_complex())],
+    cases=[*SQUARES, case((5, 5), on=interval(-0.1, 0.1).and_complex()), case((3, 2, 2), on=_of_several_sizes)],
 )
 
 

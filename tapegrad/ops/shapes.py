@@ -307,6 +307,7 @@ _repeated = linear(
         case((2, 3), args=(2,)),
         case((2, 3), args=(2,), axis=-1),
         case((2, 3), args=([1, 0, 3],), axis=1),
+        case((3, 4, 4), args=([1, 0, 3],), axis=0),
         case((2, 2), args=([1, 0, 3, 2],)),
         case((2, 2), args=([2],), axis=0),
         case((2, 3), args=([0, 0],), axis=0),

@@ -25,7 +25,7 @@ from . import _special_on_devices as on_devices
 from . import neural
 from ._algebra import axes_of, operand, spread
 from ._algebra import constant as constant_like
-from ._domains import ONE, anything, away_from, case, integers, interval, positive, real
+from ._domains import ONE, PAIRS, anything, away_from, case, integers, interval, positive, real
 from .arithmetic import WITH_NUMBERS, _power_for_x, _power_for_y
 from .neural import _finite, _largest
 
@@ -89,8 +89,8 @@ def _paired(*pairs):
     return sum(g * derivative() for g, derivative in pairs if g is not None)
 
 
-def _unary(function, formula, on=real):
-    return _named(unary, function, formula, on=on)
+def _unary(function, formula, on=real, cases=None):
+    return _named(unary, function, formula, on=on, cases=cases)
 
 
 def _binary(function, for_x, for_y, on=real, cases=None):
@@ -112,9 +112,9 @@ def _unknown(function, argument):
     return formula
 
 
-def _by_second(function, argument, formula, on):
+def _by_second(function, argument, formula, on, cases=()):
     """Write the row of a function whose first argument is an order or a parameter without a derivative."""
-    return _named(elementwise, function, _unknown(function, argument), formula, on=on, cases=_ORDERED)
+    return _named(elementwise, function, _unknown(function, argument), formula, on=on, cases=[*_ORDERED, *cases])
 
 
 def _on_devices(ufunc, name):
@@ -159,8 +159,9 @@ def _errors(sp):
     _unary(sp.erfi, lambda g, x: g * (bell * np.exp(x * x)), on=interval(-2, 2).and_complex())
     _unary(sp.erfinv, lambda g, out: g * (_ROOT_PI / 2 * np.exp(out * out)), on=interval(-0.9, 0.9))
     _unary(sp.erfcinv, lambda g, out: g * (-_ROOT_PI / 2 * np.exp(out * out)), on=interval(0.1, 1.9))
-    _unary(sp.erfcx, lambda g, x, out: g * _erfcx(x, out, bell), on=real)
-    _unary(sp.dawsn, lambda g, x, out: g * _dawsn(x, out), on=real)
+    far = [*ONE, case((3,), on=interval(52, 60))]
+    _unary(sp.erfcx, lambda g, x, out: g * _erfcx(x, out, bell), on=real, cases=far)
+    _unary(sp.dawsn, lambda g, x, out: g * _dawsn(x, out), on=real, cases=far)
     _unary(sp.wofz, lambda g, x, out: g * (2j / _ROOT_PI - 2 * x * out), on=interval(-2, 2).and_complex())
     _unary(sp.ndtr, lambda g, x: g * (np.exp(-x * x / 2) / _ROOT_2PI), on=real)
     _unary(sp.ndtri, lambda g, out: g * (_ROOT_2PI * np.exp(out * out / 2)), on=_unit)
@@ -239,7 +240,11 @@ def _gauss(sp):
         lambda g, a, b, c, z: g * (a * b / c * hyp2f1(a + 1, b + 1, c + 1, z)),
         inputs="a b c z",
         on=(integers(1, 4), integers(1, 4), integers(1, 4), interval(-0.7, 0.7)),
-        cases=[case((3,), (3,), (3,), (3,)), case((3,), before=(0.5, 1.5, 2.0), on=interval(-0.7, 0.7))],
+        cases=[
+            case((3,), (3,), (3,), (3,)),
+            case((2, 1), (3,), (), (3,)),
+            case((3,), before=(0.5, 1.5, 2.0), on=interval(-0.7, 0.7)),
+        ],
     )
     _answering(sp.hyp2f1, hyp2f1)
     return hyp1f1, hyp2f1
@@ -276,6 +281,7 @@ def _logistic(sp):
         _power_for_x,
         lambda g, x, y, out: _power_for_y(g, x, y, out + 1),
         on=(positive, real),
+        cases=[*PAIRS, *(case((2, 3), args=(y,)) for y in (0, 2, 1.5)), case((3,), before=(2.0,))],
     )
     # With e(u) = (exp(u) - 1) / u the transform of x is log(x) e(y log(x)), and e'(u) = 1F1(2; 3; u) / 2.
     _binary(
@@ -392,11 +398,13 @@ def _gamma(sp):
 
 def _rgamma(sp, x, out):
     """Return the derivative of 1 / Gamma(x), by reflection for negative x, where poles of two factors meet."""
+    left = np.real(x) < 0.5
     if x.dtype.kind == "c":
-        return -out * sp.psi(x)
-    left = x < 0.5
-    y = 1 - np.where(left, x, 0)
-    reflected = sp.gamma(y) * (np.cos(_PI * x) - np.sin(_PI * x) / _PI * sp.psi(y))
+        # Far from the poles the sine and the cosine would overflow.
+        left = left & (np.abs(np.imag(x)) < 1)
+    z = np.where(left, x, 0)
+    y = 1 - z
+    reflected = sp.gamma(y) * (np.cos(_PI * z) - np.sin(_PI * z) / _PI * sp.psi(y))
     return np.where(left, reflected, -out * sp.psi(np.where(left, 1, x)))
 
 
@@ -470,10 +478,12 @@ def _bessel(sp):
 
     def of_order(function, formula, domain=positive):
         row = function
+        # The orders of these two are whole numbers.
+        broken = [] if function.__name__ in ("yn", "kn") else [case((3,), before=(0.7,), on=domain)]
         if function.__name__ in ("jv", "yv", "iv", "kv", "ive", "kve"):
             whole = on_devices.bessel(sp, function.__name__)
             row = _by_numbers(function, lambda v, x: whole(int(v), x) if v == math.floor(v) else function(v, x))
-        row = _by_second(row, "v", formula, on=(integers(0, 4), domain))
+        row = _by_second(row, "v", formula, on=(integers(0, 4), domain), cases=broken)
         _answering(function, row)
         return row
 
@@ -569,7 +579,7 @@ def _integrals(sp):
             function,
             lambda g, x, y, power=power: g * (1 - y * np.sin(x) ** 2) ** power,
             _unknown(function, "m"),
-            on=(real, integers(0, 1)),
+            on=(real, integers(-2, 1)),
             cases=_ORDERED,
         )
     lambertw = _named(
@@ -580,7 +590,7 @@ def _integrals(sp):
         None,
         inputs="z k tol",
         on=(positive.and_complex(), integers(0, 2), real),
-        cases=[case((3,), args=(0, 1e-8)), case((3,), (3,), args=(1e-8,))],
+        cases=[case((3,), args=(0, 1e-8)), case((3,), (3,), args=(1e-8,)), case((), (3,), args=(1e-8,))],
     )
     _answering(sp._ufuncs._lambertw, lambertw)
 
@@ -644,7 +654,11 @@ def _polynomials(sp):
         lambda g, n, a, b, x: g * ((n + a + b + 1) / 2 * sp.eval_jacobi(n - 1, a + 1, b + 1, x)),
         inputs="n a b x",
         on=(integers(0, 5), integers(1, 4), integers(1, 4), real),
-        cases=[case((3,), (3,), (3,), (3,)), case((2, 3), before=(3, 0.5, 1.5), on=real)],
+        cases=[
+            case((3,), (3,), (3,), (3,)),
+            case((2, 1), (3,), (), (3,)),
+            case((2, 3), before=(3, 0.5, 1.5), on=real),
+        ],
     )
 
 

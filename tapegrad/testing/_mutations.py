@@ -27,12 +27,15 @@ from typing import Any
 import numpy as np
 
 from .. import _op
+from .._array import to_host
 from .._op import Op, recorder
 from .._tape import ModeContext, Watcher
 from .._tensor import OPS, Tensor
 from .._transforms import vjp
 from ..ops.creation import tensor
-from ._sweep import Entry, accepts, cases_of, checks, ops
+from ._standin import strict
+from ._subject import bare
+from ._sweep import Entry, accepts, cases_of, checks, ops, runs_on_device
 
 __all__ = ["FAULTS", "Mutant", "Score", "measure", "mutants", "report", "sample"]
 
@@ -634,23 +637,28 @@ def _composites() -> dict[str, list[Entry]]:
 def _witness(mutant: Mutant, found: Sequence[Entry]) -> Entry | None:
     """Return the first entry where some sample has other derivatives than with the right rule."""
     for entry in found:
-        for dtypes in ("d", "D"):
-            for seed in range(_SEEDS if dtypes == "d" or accepts(entry, dtypes) else 0):
-                right = _derivatives(entry, dtypes, seed)
-                with mutant.planted():
-                    wrong = _derivatives(entry, dtypes, seed)
-                if type(right) is not type(wrong) or not all(map(_are_close, right, wrong)):
-                    return entry
+        choices: list[Any] = [("d", seed, np) for seed in range(_SEEDS)]
+        choices += [("D", seed, np) for seed in range(_SEEDS)] if accepts(entry, "D") else []
+        # Some rules take another way on a device.
+        choices += [("d", 0, strict)] if runs_on_device(entry) else []
+        for choice in choices:
+            right = _derivatives(entry, *choice)
+            with mutant.planted():
+                wrong = _derivatives(entry, *choice)
+            if type(right) is not type(wrong):
+                return entry
+            if right != wrong if isinstance(right, str) else not all(map(_are_close, right, wrong)):
+                return entry
     return None
 
 
-def _derivatives(entry: Entry, dtypes: str, seed: int) -> Any:
+def _derivatives(entry: Entry, dtypes: str, seed: int, module: Any) -> Any:
     """Return derivatives of first and second order at one sample, or a string for what was raised."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         try:
             with _in_time():
-                point = entry.sample(dtypes, seed).subject()
+                point = entry.sample(dtypes, seed).subject(module)
                 if not point.xs or not point.outputs:
                     return []
                 gs, ts = point.cotangents(), point.like(point.xs)
@@ -659,7 +667,7 @@ def _derivatives(entry: Entry, dtypes: str, seed: int) -> Any:
                     return list(vjp(point.call, *given[len(gs) :])[1](list(given[: len(gs)])))
 
                 pulled = vjp(gradients, *gs, *point.xs)[1](ts)
-                return [*point.pull(gs), *(h.data if isinstance(h, Tensor) else h for h in pulled)]
+                return [to_host(bare(h)) for h in (*point.pull(gs), *pulled)]
         except Exception as error:
             return type(error).__name__
 

@@ -135,6 +135,11 @@ def test_zeros_and_extremes_are_exact_and_silent(function, x, expected):
     np.testing.assert_allclose(gradients(function, x), [expected], rtol=1e-7 if x == -1e4 else 1e-11, atol=1e-18)
 
 
+@pytest.mark.parametrize("x", [-2 + 0j, -1.5 + 0.5j, -1 + 1e-9j, -2 + 300j, 2 - 3j])
+def test_reciprocal_gamma_at_and_between_its_complex_zeros(x):
+    tg.testing.check_gradients(sp.rgamma, np.array(x), order=1)
+
+
 def test_infinite_derivatives_are_infinite():
     with pytest.warns(RuntimeWarning, match="divide by zero"):
         assert gradients(sp.entr, 0) == [math.inf]
