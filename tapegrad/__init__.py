@@ -32,8 +32,8 @@ from . import errors, random
 from ._array import deterministic, device
 from ._checkpoint import checkpoint
 from ._custom import custom_rule
-from ._modes import strict
-from ._tape import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from ._mode import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from ._strict import strict
 from ._tensor import OPS, Tensor, strong_zero
 from ._transforms import (
     elementwise_grad,

@@ -23,6 +23,9 @@ DOUBLE = np.float64
 MENDED = (TypeError, ValueError, MemoryError)
 """What libraries raise where devices or memory are the reason: `explained` says so."""
 
+NUMBERS = (float, int, bool, complex)
+"""What NumPy takes for numbers of no dtype of their own."""
+
 DIFFERENTIABLE = "fc"
 """The kinds of dtype that have derivatives: real and complex floating point."""
 

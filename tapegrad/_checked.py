@@ -11,9 +11,10 @@ import numpy as np
 from ._array import is_array, to_host
 from ._faults import called, described, indented
 from ._history import NOTES, residuals
+from ._mode import ModeContext, Watcher
 from ._op import Op
 from ._source import caller
-from ._tape import Leaf, ModeContext, Record, Watcher
+from ._tape import Leaf, Record
 from ._tensor import detached
 from .errors import ForeignWriteError
 from .typing import Formula

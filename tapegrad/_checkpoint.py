@@ -16,9 +16,10 @@ import numpy as np
 
 from . import random
 from ._array import zeros
-from ._modes import Strict
+from ._mode import MODE, Mode, ModeContext
 from ._op import Op, Parts, _part
-from ._tape import FORWARD_ONLY, MODE, Dual, Leaf, Mode, ModeContext, Record, next_position, replay, space_of
+from ._strict import Strict
+from ._tape import FORWARD_ONLY, Dual, Leaf, Record, next_position, replay, space_of
 from ._tensor import Tensor, detached, wrap
 from ._transforms import MIXED, _dual, _name
 from ._tree import leaves, map_leaves

@@ -8,7 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ._array import as_array, is_array, zeros
-from ._op import Op, recorder
+from ._op import Op
+from ._recorders import recorder
 from ._tape import Record, differentiable
 from .errors import DtypeError, LostGradientError, ShapeError
 from .typing import Formula

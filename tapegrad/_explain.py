@@ -11,7 +11,8 @@ import numpy as np
 from ._array import ones
 from ._faults import Fault, Judge, called, described, floats, forward_fault, has_nan, indented, plain
 from ._history import NOTES, alive_history, residuals, starting_points
-from ._tape import MODE, Mode, Record, replay
+from ._mode import MODE, Mode
+from ._tape import Record, replay
 from ._tensor import Tensor
 
 __all__ = ["Report", "explain"]

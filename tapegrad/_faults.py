@@ -13,9 +13,10 @@ import numpy as np
 from ._array import is_array, to_host
 from ._checkpoint import CALL
 from ._history import MANY, NOTES, growth, history
+from ._mode import ModeContext, Watcher
 from ._op import Op
 from ._source import Place, caller
-from ._tape import ModeContext, Record, Watcher
+from ._tape import Record
 from ._tensor import Tensor, detached
 from .errors import AnomalyError
 from .typing import Formula

@@ -10,8 +10,10 @@ import numpy as np
 
 from ._array import device_of, explained, on_first_device, to_host
 from ._hooks import register_hook, register_post_accumulate_grad_hook, retain_grad
-from ._op import recorder
-from ._tape import MODE, OFF, Leaf
+from ._mode import MODE, OFF
+from ._protocols import array_function, array_ufunc
+from ._recorders import recorder
+from ._tape import Leaf
 from ._tensor import OPS, Tensor, assign, detached, wrap, wrapped, writable
 from .errors import DtypeError
 from .ops.products import matmul_on_device
@@ -283,6 +285,7 @@ def attach() -> None:
     methods |= {"__repr__": _repr, "__str__": _str, "__format__": _format}
     methods |= {"register_hook": register_hook, "retain_grad": retain_grad}
     methods["register_post_accumulate_grad_hook"] = register_post_accumulate_grad_hook
+    methods |= {"__array_ufunc__": array_ufunc, "__array_function__": array_function}
     methods |= {"__copy__": _copied, "__deepcopy__": _deepcopied, "__reduce__": _reduced}
     methods |= {"__dlpack__": _dlpack, "__dlpack_device__": lambda self: self.data.__dlpack_device__()}
     methods["__bool__"] = lambda self: bool(self._array)

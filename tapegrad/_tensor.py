@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import _array
 from ._array import as_array, device_of, holders, is_array, to_host
-from ._tape import MODE, Leaf, Level, Mode, ModeContext, Record, Watcher, differentiable, project, replay
+from ._mode import MODE, Mode, ModeContext, Watcher
+from ._tape import Leaf, Level, Record, differentiable, project, replay
 from .errors import (
     DeviceError,
     DtypeError,
@@ -17,10 +18,8 @@ from .errors import (
     LeafError,
     LostGradientError,
     ShapeError,
-    TapegradError,
-    UnsupportedError,
 )
-from .typing import Array, ArrayLike, DtypeLike, Formula, NdarrayMethods, Shape
+from .typing import Array, ArrayLike, Formula, NdarrayMethods, Shape
 
 if TYPE_CHECKING:
     from ._op import Op
@@ -28,8 +27,6 @@ if TYPE_CHECKING:
 OPS: dict[Any, Callable[..., Any]] = {}
 """NumPy's function objects, and pairs (ufunc, method name), to what runs instead of them on tensors."""
 
-LATE: list[Callable[[], None]] = []
-"""What registers the rows of packages that may be imported later; asked when a ufunc without a row is met."""
 
 _new = object.__new__
 _commit_lock = threading.Lock()
@@ -254,49 +251,6 @@ class Tensor(NdarrayMethods):
             return array.astype(dtype)
         return array.copy() if copy else array
 
-    # NumPy's protocols
-
-    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **keywords: Any) -> Any:
-        if method == "__call__" and not keywords:
-            op = OPS.get(ufunc)
-            if op is not None:
-                try:
-                    return op(*inputs)
-                except Exception as error:
-                    raise _refusal(error, ufunc, inputs, {}) from error.__cause__
-        key = ufunc if method == "__call__" else (ufunc, method)
-        if key not in OPS:
-            for register in LATE:
-                register()
-        op = OPS.get(key)
-        if op is None:
-            name = ufunc.__name__ if method == "__call__" else f"{ufunc.__name__}.{method}"
-            return _without_rule(getattr(ufunc, method), name, inputs, keywords)
-        try:
-            if method != "__call__":
-                return op(*inputs, **keywords)
-            return _ufunc_with_keywords(op, ufunc, inputs, **keywords)
-        except Exception as error:
-            raise _refusal(error, getattr(ufunc, method), inputs, keywords) from error.__cause__
-
-    def __array_function__(self, function: Any, types: Any, args: Any, keywords: Any) -> Any:
-        op = OPS.get(function)
-        if op is None:
-            return _without_rule(function, function.__name__, args, keywords)
-        target = keywords.pop("out", None)
-        try:
-            result = op(*args, **keywords)
-        except Exception as error:
-            raise _refusal(error, function, args, keywords) from error.__cause__
-        if target is None:
-            return result
-        if isinstance(target, Tensor):
-            return store(result, target)
-        result._refuse_if_tracked(f"{function.__name__} into a plain array (out=)")
-        _check_castable(result, target)
-        target[...] = result._array
-        return target
-
     def __setitem__(self, index: Any, value: ArrayLike) -> None:
         assign(self, value, index)
 
@@ -314,48 +268,6 @@ def detached(value: Any) -> Any:
     return value._array if isinstance(value, Tensor) else value
 
 
-def _unwrap(value: Any, name: str) -> Any:
-    """Return `value` with arrays in place of tensors, inside lists, tuples and dicts too; refuse tracked ones."""
-    if isinstance(value, Tensor):
-        if value.requires_grad and (MODE.get() or Mode()).recording:
-            raise UnsupportedError(
-                f"{name} has no derivative rule for this argument, and it was given a tracked tensor; detach() it "
-                "if no gradient is wanted, or write the function with others that have one"
-            )
-        return value.data
-    if type(value) in (tuple, list):
-        return type(value)(_unwrap(entry, name) for entry in value)
-    if type(value) is dict:
-        return {key: _unwrap(entry, name) for key, entry in value.items()}
-    return value
-
-
-def _refusal(error: Exception, function: Callable[..., Any], args: Any, keywords: Any) -> Exception:
-    """Return what to raise where an op failed by `error`: NumPy's own exception for the same call, if it raises one."""
-    error = _array.explained(error, function.__name__, (args, keywords))
-    if isinstance(error, TapegradError) or any(device_of(a) != "cpu" for a in _array.arrays_in((args, keywords))):
-        return error
-    try:
-        function(*_copied(args), **_copied(keywords))
-    except Exception as own:
-        return own
-    return error
-
-
-def _copied(value: Any) -> Any:
-    """Return `value` with copies of their arrays in place of tensors and arrays, inside lists, tuples and dicts too."""
-    if isinstance(value, Tensor) or is_array(value):
-        return detached(value).copy()
-    if type(value) in (tuple, list):
-        return type(value)(map(_copied, value))
-    return {key: _copied(entry) for key, entry in value.items()} if type(value) is dict else value
-
-
-def _without_rule(function: Callable[..., Any], name: str, args: Any, keywords: Any) -> Any:
-    """Run a function that no chapter lists on the arrays of untracked tensors."""
-    return wrapped(function(*_unwrap(tuple(args), name), **_unwrap(keywords, name)))
-
-
 def wrapped(result: Any) -> Any:
     """Return `result` with tensors in place of arrays; other values stay as they are."""
     if is_array(result):
@@ -364,62 +276,6 @@ def wrapped(result: Any) -> Any:
         entries = [wrapped(entry) for entry in result]
         return type(result)(*entries) if hasattr(result, "_fields") else tuple(entries)
     return [wrapped(entry) for entry in result] if type(result) is list else result
-
-
-def _ufunc_with_keywords(
-    op: Callable[..., Any],
-    ufunc: Any,
-    inputs: tuple[Any, ...],
-    out: tuple[Any, ...] | None = None,
-    where: Any = True,
-    dtype: DtypeLike = None,
-    **others: Any,
-) -> Any:
-    """Run a ufunc's op with the keywords that every ufunc has, each in terms of other ops."""
-    # Generalized ufuncs have keywords of their own, which their ops take.
-    settings = {keyword: others.pop(keyword) for keyword in ("casting", "order", "subok") if keyword in others}
-    if others and ufunc.signature is None:
-        raise UnsupportedError(f"{ufunc.__name__} of a tensor does not support the keyword {next(iter(others))}")
-    if others:
-        op = OPS.get((ufunc, "axes"), op)
-    if settings or dtype is not None or where is not True:
-        # Whether NumPy takes them does not depend on the entries, so it is asked without any.
-        masked = {} if where is True else {"where": _without_entries(where, ufunc)}
-        targets = None if out is None or ufunc.signature else tuple(_without_entries(target, ufunc) for target in out)
-        ufunc(*(_without_entries(x, ufunc) for x in inputs), out=targets, dtype=dtype, **settings, **masked)
-    if dtype is not None:
-        inputs = tuple(x.astype(dtype) if isinstance(x, Tensor) or is_array(x) else x for x in inputs)
-    if out is None:
-        if where is not True:
-            raise UnsupportedError(
-                f"{ufunc.__name__} with where= and no out= leaves entries undefined; give out=, or use np.where"
-            )
-        return op(*inputs, **others)
-    if where is not True and len(out) == 1 and isinstance(out[0], Tensor):
-        # NumPy computes nothing where the mask is false, so there are no values and no derivatives there either.
-        mask = _array.broadcast_to(detached(where), out[0].shape)
-        assign(out[0], op(*[_array.broadcast_to(x, mask.shape)[mask] for x in inputs], **others), mask)
-        return out[0]
-    if all(isinstance(target, Tensor) for target in out if target is not None):
-        results = op(*inputs, **others)
-        several = isinstance(results, tuple)
-        stored = [
-            result if target is None else store(result, target, where)
-            for result, target in zip(results if several else (results,), out, strict=True)
-        ]
-        return tuple(stored) if several else stored[0]
-    for x in inputs:
-        if isinstance(x, Tensor):
-            x._refuse_if_tracked(f"{ufunc.__name__} into a plain array (out=, or array += tensor)")
-    return ufunc(*(detached(x) for x in inputs), out=tuple(map(detached, out)), where=detached(where), **others)
-
-
-def _without_entries(value: Any, ufunc: Any) -> Any:
-    """Return an array of the dtype and library of `value` and no entries (for matrices one); a number as it is."""
-    if value is None or isinstance(value, (bool, int, float, complex)):
-        return value
-    array = detached(value) if hasattr(value, "dtype") else as_array(value)
-    return _array.zeros((1, 1) if ufunc.signature else (0,), array.dtype, array)
 
 
 def seed_for(output: Tensor, gradient: ArrayLike | None) -> Array:
@@ -584,7 +440,7 @@ def commit(arrived: dict[Record, Any], protected: Any = None) -> None:
                 complete()
 
 
-def _check_castable(result: Tensor, target: Any) -> None:
+def check_castable(result: Tensor, target: Any) -> None:
     """Raise DtypeError where NumPy's "same_kind" rule forbids to write `result` into `target`."""
     if not _array.castable(result.dtype, target.dtype):
         raise DtypeError(f"got a result of dtype {result.dtype} for an out of dtype {target.dtype}; convert it first")
@@ -592,7 +448,7 @@ def _check_castable(result: Tensor, target: Any) -> None:
 
 def store(result: Tensor, target: Tensor, where: Any = True) -> Tensor:
     """Give `target` the value of a result of its shape, where `where` holds, and return it: the meaning of `out=`."""
-    _check_castable(result, target)
+    check_castable(result, target)
     assign(target, result, ..., where)
     return target
 

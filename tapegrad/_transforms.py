@@ -16,8 +16,9 @@ from typing import Any, cast
 import numpy as np
 
 from ._array import DIFFERENTIABLE, as_array, is_array, ones, zeros
+from ._mode import MODE, Mode, ModeContext
 from ._op import unary
-from ._tape import FORWARD_ONLY, LEAF, MODE, Dual, Level, Mode, ModeContext, Record, differentiable, next_position, root
+from ._tape import FORWARD_ONLY, LEAF, Dual, Level, Record, differentiable, next_position, root
 from ._tensor import OPS, Tensor, detached, run_replay, seed_for, wrap
 from ._tree import described, is_leaf, leaves, map_leaves, matched, named_leaves, unflatten
 from .errors import DeviceError, DtypeError, HistoryError, LostGradientError, ShapeError

@@ -14,11 +14,13 @@ LAYERS = [
     {"errors", "typing"},
     {"_source"},
     {"_array"},
+    {"_mode"},
     {"_tape"},
     {"_tensor"},
+    {"_protocols", "_recorders"},
     {"_op"},
     {"_hooks"},
-    {"_modes"},
+    {"_strict"},
     {"ops"},
     {"_methods"},
     {"_tree", "_memory", "linalg", "special"},
@@ -82,7 +84,7 @@ def test_every_module_has_a_place():
     assert {part(path) for path in FILES} <= set(LEVEL)
 
 
-@pytest.mark.parametrize("name", ["_tape", "_tensor", "_op"])
+@pytest.mark.parametrize("name", ["_mode", "_tape", "_tensor", "_protocols", "_recorders", "_op"])
 def test_the_engine_names_no_numpy(name):
     assert all(names[0] != "numpy" for names in imports(ROOT / f"{name}.py"))
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tapegrad as tg
+from tapegrad._mode import ModeContext, Watcher
 from tapegrad._op import linear, unary
-from tapegrad._tape import ModeContext, Watcher
 from tapegrad._tensor import OPS
 from tapegrad.errors import HistoryError, ShapeError
 

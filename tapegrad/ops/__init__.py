@@ -34,7 +34,7 @@ tensor(0.25)
 
 from .. import _op
 from .._op import binary, elementwise, general, linear, metadata, multilinear, refused, unary
-from .._tensor import LATE
+from .._protocols import LATE
 from . import (
     arithmetic,
     complex,

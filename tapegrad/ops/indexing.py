@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from .._array import accumulation_dtype, as_array, device_of, explained, is_array, scatter_add, zeros
+from .._mode import MODE, OFF
 from .._op import CLASSIFIED, composite, linear
-from .._tape import MODE, OFF, Record, next_position, project, space_of
+from .._tape import Record, next_position, project, space_of
 from .._tensor import OPS, Tensor, detached, wrap, writable
 from ..errors import UnsupportedError
 from ..typing import Array, Shape

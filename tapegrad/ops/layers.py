@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from .._array import MENDED, explained, sum_over
+from .._mode import MODE
 from .._op import composite, general
-from .._tape import MODE, Record, next_position, space_of
+from .._tape import Record, next_position, space_of
 from .._tensor import Tensor, detached, wrap
 from ..errors import ShapeError
 from ..typing import Array, Shape

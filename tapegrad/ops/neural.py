@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from .._array import accumulation_dtype, as_array, device_of, explained, is_array, quiet
+from .._mode import MODE
 from .._op import binary, composite, elementwise, general, unary
-from .._tape import MODE, Record, next_position, space_of
+from .._tape import Record, next_position, space_of
 from .._tensor import Tensor, detached, wrap
 from ..errors import DtypeError, ShapeError
 from ..typing import Array, Axis

@@ -28,8 +28,9 @@ import numpy as np
 
 from .. import _op
 from .._array import to_host
-from .._op import Op, recorder
-from .._tape import ModeContext, Watcher
+from .._mode import ModeContext, Watcher
+from .._op import Op
+from .._recorders import recorder
 from .._tensor import OPS, Tensor
 from .._transforms import vjp
 from ..ops.creation import tensor

@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 
 import tapegrad
 
+from .._mode import ModeContext, Watcher
 from .._op import RULES, Op
-from .._tape import ModeContext, Watcher
 from ..ops._domains import Case, Domain, anything, real
 from ..ops.creation import tensor
 from ._strategies import arrays

@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from .._array import to_host
+from .._mode import ModeContext, Watcher
 from .._op import Op
 from .._source import Place, caller
-from .._tape import FORWARD_ONLY, ModeContext, Record, Watcher, differentiable
+from .._tape import FORWARD_ONLY, Record, differentiable
 from .._tensor import Tensor, detached
 from .._transforms import alias
 from ..ops._domains import Domain

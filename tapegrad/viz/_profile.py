@@ -11,9 +11,10 @@ from typing import Any, TypeVar
 
 from .._array import is_array
 from .._history import NOTES
+from .._mode import ModeContext, Watcher
 from .._op import Op
 from .._source import Place, caller
-from .._tape import ModeContext, Record, Watcher
+from .._tape import Record
 from .._tensor import Tensor, detached
 from ..typing import Formula
 from . import _page

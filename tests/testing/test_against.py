@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad._op import Op, recorder
+from tapegrad._op import Op
+from tapegrad._recorders import recorder
 from tapegrad.errors import MissingPackageError
 from tapegrad.testing import GradientError, check_gradients, strict
 

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad._op import RULES, Op, recorder
+from tapegrad._op import RULES, Op
+from tapegrad._recorders import recorder
 from tapegrad.testing import GradientError, check_gradients, check_jvp, check_vjp, mutants, random_program
 from tapegrad.testing._blame import blame
 from tapegrad.testing._subject import subject

@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import tapegrad as tg
-from tapegrad._op import Op, recorder
+from tapegrad._op import Op
+from tapegrad._recorders import recorder
 from tapegrad.ops._domains import positive, real
 from tapegrad.testing import (
     GradientError,

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad._op import Op, recorder
+from tapegrad._op import Op
+from tapegrad._recorders import recorder
 from tapegrad.testing import measure, mutants
 from tapegrad.testing._mutations import FAULTS, Score, differentiable_ops, fate, report, sample
 

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import strategies as st
 
 import tapegrad as tg
-from tapegrad._op import Op, recorder
+from tapegrad._op import Op
+from tapegrad._recorders import recorder
 from tapegrad.testing import (
     GradientError,
     _property,

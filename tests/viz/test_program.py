@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 import tapegrad as tg
-from tapegrad._op import Op, recorder
+from tapegrad._op import Op
+from tapegrad._recorders import recorder
 from tapegrad.errors import HistoryError
 from tapegrad.viz import program
 

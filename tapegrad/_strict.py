@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 from ._hooks import HookedOp
+from ._mode import MODE, Mode, ModeContext, Watcher
 from ._op import Op
 from ._source import caller
-from ._tape import MODE, Mode, ModeContext, Record, Watcher
+from ._tape import Record
 from ._tensor import Tensor, detached
 from .errors import KinkError
 
