@@ -106,7 +106,7 @@ _add_up = linear(
 
 def _sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True):
     if dtype is out is initial is None and where is True:
-        return _add_up(a, axis, None, None, keepdims) if keepdims or axis is not None else _add_up(a)
+        return _add_up(a, axis, None, None, True) if keepdims else _add_up(a) if axis is None else _add_up(a, axis)
     return _sum_of_some(a, axis, dtype, out=out, keepdims=keepdims, **given(initial, where))
 
 
@@ -150,7 +150,9 @@ _mean_of_all = linear(
 
 def _mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     if dtype is out is None and where is True:
-        return _mean_of_all(a, axis, None, None, keepdims) if keepdims or axis is not None else _mean_of_all(a)
+        if keepdims:
+            return _mean_of_all(a, axis, None, None, keepdims)
+        return _mean_of_all(a) if axis is None else _mean_of_all(a, axis)
     return _mean_of_some(a, axis, dtype, out=out, keepdims=keepdims, **given(None, where))
 
 
