@@ -820,6 +820,7 @@ segments = linear(
         case((6,), args=([0, 2, 3],), axis=0),
         case((6,), args=([4, 1, 1, 5],), axis=0),
         case((2, 5), args=([0, 3],), axis=1),
+        case((4, 2), args=([1, 2],), axis=0),
     ],
 )
 
