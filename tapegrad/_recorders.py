@@ -190,7 +190,8 @@ def _one(op: Op) -> Callable[..., Any]:
         if mode is not None and mode is not OFF:
             return op.play(mode, (x,), (a,), functools.partial(function, a, *rest, **kwargs), (rest, kwargs))
         try:
-            out = function(a, *rest, **kwargs)
+            # Unpacking no keywords takes its time too.
+            out = function(a, *rest, **kwargs) if kwargs else function(a, *rest)
         except MemoryError as error:
             raise explained(error, op.name, (a,)) from None
         parent = x._record
@@ -202,7 +203,8 @@ def _one(op: Op) -> Callable[..., Any]:
         made.op = op
         made.x = parent
         made.y = made.for_y = None
-        made.for_x = op.collectors[0](0, (a,), (out,), *rest, **kwargs)
+        collect = op.collectors[0]
+        made.for_x = collect(0, (a,), (out,), *rest, **kwargs) if kwargs else collect(0, (a,), (out,), *rest)
         made.space = space_of(out.shape, out.dtype) if trusted else op.space(out)
         made.position = next_position()
         result = _new(Tensor)
