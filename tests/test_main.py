@@ -15,6 +15,9 @@ import tapegrad.__main__ as job
 from tapegrad import nn
 from tapegrad.testing import cuda_standin
 
+for _package in ("sklearn", "matplotlib", "tqdm"):
+    pytest.importorskip(_package)
+
 FILES = {
     "index.html",
     "learning_curves.png",

@@ -814,14 +814,16 @@ def _python_functions() -> None:
     ENGINE, "a rule of your own that returns a wrong shape", "ShapeError with the op, the input's position, both shapes"
 )
 def _wrong_shapes() -> None:
-    from tapegrad._op import RULES
+    from tapegrad._op import CLASSIFIED, RULES
+    from tapegrad._tensor import OPS
 
     bad = unary(lambda x: x * 1, lambda g: g[:2], name="doubtful rule")
     try:
         with pytest.raises(ShapeError, match=r"doubtful rule.*input 0.*\(2,\).*\(3,\)"):
             np.sum(bad(leaf(np.ones(3)))).backward()
     finally:
-        del RULES["doubtful rule"]
+        function = RULES.pop("doubtful rule").function
+        del OPS[function], CLASSIFIED[function]
 
 
 @fact(

@@ -59,6 +59,7 @@ def test_wrong_operations_are_not_certified(capsys, tmp_path):
 
 
 def test_dtypes_and_backends_choose_what_is_checked():
+    pytest.importorskip("hypothesis")
     everything = certify_op("exp", Plan())
     narrow = certify_op("exp", Plan(dtypes="f", backends=("numpy",)))
     assert set(narrow.checks) == {"forward", "precision"}

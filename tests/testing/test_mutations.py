@@ -69,6 +69,7 @@ def test_every_kind_of_fault_is_planted_somewhere():
 
 
 def test_differentiable_ops_have_mutants():
+    pytest.importorskip("scipy")
     for op in differentiable_ops()[::6]:
         kinds = {mutant.kind for mutant in mutants(op)}
         assert not kinds or {"factor", "sign", "damaged cotangent"} <= kinds, op.name
@@ -127,6 +128,7 @@ def test_reports_are_of_the_ops_that_are_named():
 
 
 def test_a_sample_of_all_faults_is_found():
+    pytest.importorskip("scipy")
     score = measure(sample(80))
     assert score.planted.total() > 40
     assert score.share >= 0.95, score.survivors

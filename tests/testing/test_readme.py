@@ -13,6 +13,7 @@ PATH = Path(tapegrad.testing.__file__).with_name("README.md")
 
 
 def test_examples_of_the_readme_run_and_fail_as_printed():
+    pytest.importorskip("hypothesis")
     options = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
     failed, tried = doctest.testfile(str(PATH), module_relative=False, optionflags=options)
     assert tried > 40

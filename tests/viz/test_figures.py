@@ -11,6 +11,8 @@ import tapegrad as tg
 from tapegrad.errors import MissingPackageError, ShapeError
 from tapegrad.viz import learning_curves, misclassified, weight_images
 
+pytest.importorskip("matplotlib")
+
 LOSSES = {"training": [2.0, 0.5, 0.1], "held out": [2.0, 0.6, 0.3]}
 ACCURACIES = {"training": [0.1, 0.9, 1.0], "held out": [0.1, 0.85, 0.95]}
 
