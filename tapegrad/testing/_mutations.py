@@ -158,7 +158,9 @@ def _recorders(op: Op) -> tuple[Any, ...]:
     cells = [found for found in gc.get_referrers(op) if type(found) is types.CellType]
     closures = [found for cell in cells for found in gc.get_referrers(cell) if type(found) is tuple]
     functions = [found for closure in closures for found in gc.get_referrers(closure)]
-    made = [found for found in functions if type(found) is types.FunctionType and found.__module__ == _op.__name__]
+    made = [
+        found for found in functions if type(found) is types.FunctionType and found.__module__ == recorder.__module__
+    ]
     return tuple({id(found): found for found in made if found.__code__.co_name == "record"}.values())
 
 
