@@ -123,7 +123,8 @@ def _tried(traced: Trace, order: int, modes: Sequence[str]) -> tuple[list[Guilty
                 inner = _inside(number, step) if tier or "reverse" not in modes else []
                 guilty += inner or [Guilty(number, step, error)]
         if guilty:
-            return guilty, len(queue), len(found)
+            # The checks add results up: where that rule is wrong, they find fault with all others.
+            return sorted(guilty, key=lambda one: one.step.op.name != "add"), len(queue), len(found)
     return [], len(queue), len(found)
 
 

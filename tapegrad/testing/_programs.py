@@ -28,6 +28,7 @@ from .._mode import ModeContext, Watcher
 from .._op import RULES, Op
 from ..ops._domains import Case, Domain, anything, real
 from ..ops.creation import tensor
+from ._code import as_code
 from ._strategies import arrays
 from ._sweep import cases_of
 
@@ -151,6 +152,19 @@ class Word:
 
 _INDEXED = ["{}[0]", "{}[-1]", "{}[..., 0]", "{}[::-1]", "{}[..., 1:]", "{}[[1, 0, 1]]", "{}[None]", "{}[:, [0, 1, 1]]"]
 _INDEXED += ["{}[np.array([[0], [1]]), [0, 1]]", "{}[{} > 0.5]"]
+# What takes a form of operand, or constants, that no case gives as code.
+_WRITTEN = [
+    ("poly", "np.poly({}.reshape(-1))"),
+    ("heaviside", "np.heaviside(0.0, {})"),
+    ("choose", "np.choose([0, 1, 0], [{}, {}])"),
+    ("bincount", "np.bincount([0, 2, 2], {})"),
+    ("astype", "{}.astype(complex)"),
+    ("piecewise", "np.piecewise({}, [{} > 0.5], [np.arctan])"),
+    ("apply_along_axis", "np.apply_along_axis(np.cumprod, -1, {})"),
+    ("apply_over_axes", "np.apply_over_axes(np.cumsum, {}, [0])"),
+    ("sliding_window_view", "np.lib.stride_tricks.sliding_window_view({}, 2)"),
+    *((f"{name}.reduceat", f"np.{name}.reduceat({{}}, [0, 1])") for name in ("add", "multiply", "maximum", "minimum")),
+]
 _SPELLED = ["-{}", "{}.T", "{} ** 2", "1.5 * {}", "{} + 0.5", "2.0 - {}", "0.75 / (1 + {} ** 2)"]
 
 
@@ -159,6 +173,7 @@ def words() -> tuple[tuple[Word, ...], ...]:
     """Return the ways to call each op, the simplest first."""
     made = [Word("indexing", code, (anything,) * code.count("{}"), (False, False)) for code in _INDEXED]
     made += [Word("arithmetic", code, (anything,), (False,)) for code in _SPELLED]
+    made += [Word(name, code, (real,) * code.count("{}"), (False, False)) for name, code in _WRITTEN]
     where = "np.where({{}} > {}, {{}}, {{}})"
     made += [Word("where", where.format(c), (real, anything, anything), (False,) * 3) for c in (0, 0.7)]
     for op in RULES.values():
@@ -170,10 +185,10 @@ def words() -> tuple[tuple[Word, ...], ...]:
             domains = _domains(op, example)
             if code is not None and domains is not None:
                 several = len(op.outputs) if op.kind != "composite" else 1
+                # A complete q may be turned where r does not reach.
+                wanted = range(several) if example.settings.get("mode") != "complete" else [1]
                 square = tuple(len(shape) > 1 and shape[-1] == shape[-2] for shape in _shapes(example))
-                made += [
-                    Word(op.name, f"{code}[{i}]" if several > 1 else code, domains, square) for i in range(several)
-                ]
+                made += [Word(op.name, f"{code}[{i}]" if several > 1 else code, domains, square) for i in wanted]
     of_op: dict[str, dict[Any, Word]] = {}
     for word in sorted(made, key=_complexity):
         known = of_op.setdefault(word.name, {})
@@ -197,9 +212,9 @@ def _path(op: Op) -> str | None:
 
 
 def _call(op: Op, path: str, example: Case) -> str | None:
-    """Return the call of an op as a case makes it, with holes for its inputs; None if it takes more than literals."""
+    """Return the call of an op as a case makes it, with holes for its inputs; None if its settings are no code."""
     parts = [*example.before, *example.args, *example.settings.values()]
-    if example.of is not None or not all(_is_literal(part) for part in parts):
+    if example.of is not None or any(_setting(part) is None for part in parts):
         return None
     if _needs_spectrum(op, example):
         return None
@@ -219,14 +234,24 @@ def _needs_spectrum(op: Op, example: Case) -> bool:
     if op.name == "norm" and "ord" in settings:
         # The order of a vector's norm means another thing for a matrix; of matrices some cases name a domain.
         return isinstance(settings.get("axis"), tuple) or ("axis" not in settings and example.on is None)
-    # The roots of matrices may coincide, and a complete q may be turned where r does not reach. A second derivative of
-    # eigenvalues by their vectors may be rounding alone, which their rule cannot tell from dependence on phases.
-    name = op.name.removeprefix("linalg.")
-    return name in ("poly", "eig", "eigvals") or settings.get("mode") == "complete"
+    # The roots of matrices may coincide. A second derivative of eigenvalues by their vectors may be rounding alone,
+    # which their rule cannot tell from dependence on phases.
+    return op.name.removeprefix("linalg.") in ("poly", "eig", "eigvals")
 
 
 def _braced(value: Any) -> str:
-    return repr(value).replace("{", "{{").replace("}", "}}")
+    return str(_setting(value)).replace("{", "{{").replace("}", "}}")
+
+
+def _setting(value: Any) -> str | None:
+    """Return the code of a setting: of literals, arrays, and lists of them; None for others."""
+    if type(value) in (list, tuple):
+        parts = [_setting(entry) for entry in value]
+        inner = ", ".join(map(str, parts)) + "," * (type(value) is tuple and len(parts) == 1)
+        return None if None in parts else f"[{inner}]" if type(value) is list else f"({inner})"
+    if isinstance(value, np.ndarray):
+        return as_code(value)
+    return repr(value) if _is_literal(value) else None
 
 
 def _is_literal(value: Any) -> bool:
@@ -349,8 +374,14 @@ def _moved(value: Value, domain: Domain) -> Value | None:
         return _symmetric(value, domain)
     if domain.contains(value.here) and domain.contains(value.near):
         return value
-    if value.here.dtype.kind == "c" or not math.isfinite(domain.low + domain.high):
+    if not math.isfinite(domain.low + domain.high):
         return None
+    if value.here.dtype.kind == "c":
+        # Both parts are to lie in the domain: they are made smaller.
+        size = float(np.max(np.abs([value.here.real, value.here.imag])))
+        factor = float(f"{0.7 * min(-domain.low, domain.high) / size:.1g}")
+        made = Value(_affine(value.name, factor, 0.0), factor * value.here, factor * value.near)
+        return made if factor > 0 and domain.contains(made.here) and domain.contains(made.near) else None
     low, high = float(np.min(value.here)), float(np.max(value.here))
     width = domain.high - domain.low
     factor = 1.0 if high - low < 0.7 * width else float(f"{0.7 * width / (high - low):.1g}")

@@ -139,6 +139,13 @@ def test_a_rule_that_raises_is_blamed():
     assert "ZeroDivisionError" in str(error)
 
 
+def test_additions_that_the_checks_make_too_are_blamed_first():
+    # With a wrong rule for sums, no rule is linear in its cotangent.
+    with _mutant("add", "factor").planted():
+        verdict = failure(lambda x: np.sin(np.exp(x) + 2.0), V).verdict
+    assert verdict.ops[0] == "add"
+
+
 def test_an_operation_inside_a_rule_is_blamed_not_the_rule():
     with _mutant("divide", "factor").planted():
         error = failure(lambda x: np.linalg.svd(x)[0][:, :1] ** 2, X[:, :2])

@@ -107,8 +107,12 @@ def test_values_stay_in_range():
 def test_programs_are_made_of_most_public_ops():
     public = {op.name for op in ops() if any(getattr(m, op.name, None) is op.function for m in (np, np.linalg, np.fft))}
     spoken = {ways[0].name for ways in words()}
-    # What takes constants (masks, positions, sections) besides tensors is not drawn.
+    # Eigenvalues of any matrices, and what others are made of, are not drawn.
     assert len(public & spoken) > 0.95 * len(public)
+    # What takes arrays, functions, or operands of one form alone is drawn too.
+    assert spoken >= {"select", "piecewise", "take_along_axis", "choose", "poly", "heaviside", "bincount", "astype"}
+    assert spoken >= {"apply_along_axis", "apply_over_axes", "sliding_window_view", "add.reduceat"}
+    assert any("mode='complete'" in word.code for ways in words() for word in ways)
     found = set()
     for seed in range(60):
         found |= used(*random_program(np.random.default_rng(seed), size=20))
