@@ -534,7 +534,12 @@ def kept(op: Op) -> str:
     and backward pass.
     """
     found = sorted(cases_of(op), key=lambda c: _elements(c.shapes))
-    entry = Entry(op, found[-1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return _kept(Entry(op, found[-1]))
+
+
+def _kept(entry: Entry) -> str:
     sample = entry.sample()
     inputs = [tensor(x, requires_grad=True) for x in sample.xs]
     outs = [y for y in leaves(sample.call(*inputs)) if isinstance(y, Tensor) and y.requires_grad]
@@ -545,7 +550,7 @@ def kept(op: Op) -> str:
             for value in leaves(saved) if saved is not None else ():
                 if isinstance(value, (np.ndarray, np.generic)) and id(_root(value)) not in owned:
                     arrays[id(_root(value))] = value
-    names = " | ".join(" ".join(residuals) or "-" for residuals in op.names) if op.names else "composite"
+    names = " | ".join(" ".join(residuals) or "-" for residuals in entry.op.names) if entry.op.names else "composite"
     total = sum(a.nbytes for a in arrays.values())
     return f"{entry}: {names}; {total} bytes beyond {sum(x.nbytes for x in inputs)} of inputs; {_cost(entry)}"
 
