@@ -151,7 +151,9 @@ def listed():
     for space in (tg, tg.special, tg.linalg):
         for name in space.__all__:
             function = getattr(space, name)
-            if not (getattr(function, "__module__", "") or "").startswith(("tapegrad.ops", "tapegrad._op")):
+            if not (getattr(function, "__module__", "") or "").startswith(
+                ("tapegrad.ops", "tapegrad._op", "tapegrad._recorders")
+            ):
                 continue
             if _chapter(None, function) == "creation" or seen & set(names_of(function)):
                 continue
