@@ -6,7 +6,7 @@ import numpy as np
 
 from .._op import binary, composite, constant, elementwise, unary
 from .._tensor import OPS, Tensor, assign, detached, wrapped
-from ._algebra import blockwise, instead, stored
+from ._algebra import blockwise, instead, numpy_since, stored
 from ._domains import ONE, PAIRS, anything, away_from, booleans, case, distinct, integers, nonzero, positive, real
 
 _NUMBERS = (int, float, bool, complex)
@@ -260,9 +260,7 @@ _clip = elementwise(
         case((3,), args=(-1, 1)),
         case((2, 3), args=(-1, None)),
         case((2, 3), args=(None, 1)),
-        case((0,), min=-1, max=1),
-        case((3,), max=1),
-        case((3,), min=-1),
+        *([case((0,), min=-1, max=1), case((3,), max=1), case((3,), min=-1)] if numpy_since("2.1.0") else []),
         case((2, 3), (3,), (2, 1), on=distinct),
         case((3,), (3,), (3,), on=distinct),
         case((3,), (), (1,), on=distinct),
