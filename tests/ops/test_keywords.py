@@ -77,6 +77,7 @@ EXEMPT = {
     "matvec": ONE_SHARED_AXIS,
     "vecmat": ONE_SHARED_AXIS,
     "corrcoef": dict.fromkeys(("bias", "ddof"), "without effect, and gone from the newest NumPy"),
+    "reshape": {"newshape": "an older NumPy's name of shape"},
     "quantile": DEPRECATED,
     "percentile": DEPRECATED,
     "nanquantile": DEPRECATED,

@@ -275,8 +275,10 @@ def test_the_page_is_up_to_date(rewrite):
         README.write_text(written(), encoding="utf-8")
     page = README.read_text(encoding="utf-8")
     names = re.findall(r"`np\.((?:\w+\.)*\w+)`", page.partition("## All functions")[2])
-    if not all(functools.reduce(lambda a, b: getattr(a, b, None), name.split("."), np) for name in names):
-        pytest.skip("the page lists functions that this NumPy does not have")
+    if not all(functools.reduce(lambda a, b: getattr(a, b, None), name.split("."), np) for name in names) or hasattr(
+        np, "in1d"
+    ):
+        pytest.skip("the page is that of a newer NumPy, which has other functions")
     assert page == written(), "write it anew: pytest tests/ops/test_readme.py --rewrite"
 
 
