@@ -152,6 +152,7 @@ def replay(
     retain: bool = False,
     create: bool = False,
     beyond: int | None = None,
+    tied: bool = True,
 ) -> dict[Record, Any]:
     """Replay the tape in reverse and return the cotangents that arrive at the leaves.
 
@@ -161,6 +162,7 @@ def replay(
     wanted : if given, cotangents are returned for these records instead, and the replay goes no deeper
     retain : keep residuals and parents, so that the same records can be played again
     create : the cotangents are tensors: residuals are revived, so the formulas record themselves
+    tied : whether revived residuals are tied to their records; otherwise they are constants of the new history
     beyond : if given, cotangents are returned for all records older than this position, and none of them is played
 
     Raises
@@ -234,7 +236,7 @@ def replay(
             place = parent.position
             if place < floor and (beyond is None or place < LEAF):
                 continue
-            if create and count:
+            if create and tied and count:
                 saved = op.revive(record, k, saved)
             if watched is not None:
                 formula = watched.rule(op, k, formula, record)

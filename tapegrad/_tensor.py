@@ -306,7 +306,7 @@ def seed_for(output: Tensor, gradient: ArrayLike | None) -> Array:
 
 
 def run_replay(
-    seeds: list[tuple[Record, Any]], wanted: list[Record] | None, retain: bool, create: bool
+    seeds: list[tuple[Record, Any]], wanted: list[Record] | None, retain: bool, create: bool, tied: bool = True
 ) -> dict[Record, Any]:
     """Replay with arrays, or with tensors where the replay itself is to be differentiated.
 
@@ -319,7 +319,7 @@ def run_replay(
         else:
             with ModeContext(recording=create):
                 tensors = [(record, g if isinstance(g, Tensor) else wrap(g)) for record, g in seeds]
-                arrived = replay(tensors, wanted, retain, create=True)
+                arrived = replay(tensors, wanted, retain, create=True, tied=tied)
     except MemoryError as error:
         raise _array.explained(error, "backward", ()) from None
     for record in arrived:

@@ -765,3 +765,25 @@ def test_tangents_do_not_get_lost_in_other_threads(function):
     expected = tg.jvp(lambda x: np.sum(function(np.sin(x), x) ** 2), (x,), (t,))[1]
     assert np.allclose(tg.jvp(g, (x,), (t,))[1].data, expected.data)
     assert np.allclose(tg.linearize(lambda x: np.sum(elsewhere(bare)(x) ** 2), x)[1](t).data, expected.data)
+
+
+@pytest.mark.parametrize("make", ["vjp", "linearize"])
+def test_functions_of_a_run_can_be_called_again_after_a_replay_through_their_results(make):
+    x, g = np.array([0.3, 1.2]), tg.tensor([1.0, -2.0], requires_grad=True)
+    _, function = getattr(tg, make)(lambda x: np.sin(x) * x, x)
+    expected = (np.cos(x) * x + np.sin(x)) * g.data
+    for _ in range(3):
+        made = function(g)
+        made = made[0] if isinstance(made, tuple) else made
+        np.testing.assert_allclose(made.detach().numpy(), expected)
+        g.grad = None
+        made.sum().backward()
+        np.testing.assert_allclose(g.grad.numpy(), np.cos(x) * x + np.sin(x))
+
+
+def test_cotangents_that_are_tracked_reach_beyond_a_run_where_it_does():
+    w, g = tg.tensor(2.0, requires_grad=True), tg.tensor(3.0, requires_grad=True)
+    _, pull = tg.vjp(lambda x: x * x * w, 5.0)
+    (h,) = pull(g)
+    h.backward()
+    assert (h.item(), g.grad.item(), w.grad.item()) == (60.0, 20.0, 30.0)
