@@ -292,8 +292,8 @@ class _Run:
             for leaf, g in zip(self.outputs, cotangents, strict=True)
             if leaf._record is not None and leaf.dtype.kind in DIFFERENTIABLE and (alone or g is not None)
         ]
-        # Nobody waits for derivatives by what this run alone has computed, so results are not tied to its history: their
-        # own replays would release it.
+        # Nobody waits for derivatives by what this run alone has computed, so results are not tied to its history, or
+        # their own replays would release it.
         tied = self.keep or bool((MODE.get() or Mode()).levels)
         arrived = run_replay(seeds, self.roots, retain or self.keep, create, tied) if seeds and self.roots else {}
         taken = {id(detached(g)) for _, g in seeds}
