@@ -14,7 +14,7 @@ from tapegrad.testing._programs import words
 from tapegrad.testing._sweep import ops
 
 NAMES = {"np": np, "tg": tg, "Program": Program}
-minimal = settings(max_examples=500, derandomize=True, database=None, deadline=None)
+minimal = settings(max_examples=5_000, derandomize=True, database=None, deadline=None)
 
 
 def smallest(condition, size=20):

@@ -45,7 +45,7 @@ MATRICES = [invertible, positive_definite, symmetric(), symmetric(gap=0.5), orth
 DOMAINS = [*ELEMENTWISE, *VECTORS, *MATRICES]
 NAMES = {"np": np, "tg": tg, "complex": complex}
 
-minimal = settings(max_examples=2000, derandomize=True, database=None)
+minimal = settings(max_examples=20_000, derandomize=True, database=None)
 
 
 def smallest(strategy, condition=lambda value: True):
