@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -88,6 +89,11 @@ def _keep_apart(values: Any, gap: float = 0.1) -> bool:
 def _is_spectral(a: Any) -> bool:
     s = np.linalg.svd(a, compute_uv=False) if a.ndim > 1 and a.size else np.ones(1)
     return a.ndim > 1 and _keep_apart(s) and bool((s > 0.1).all())
+
+
+def _leads(a: Any) -> bool:
+    """Return whether the first columns of wide matrices, which q is made of, are independent too."""
+    return _is_spectral(a) and bool((np.linalg.svd(a[..., : a.shape[-2]], compute_uv=False) > 1e-3).all())
 
 
 def _is_diagonalizable(a: Any) -> bool:
@@ -523,7 +529,7 @@ _factors = general(
     _qr_vjp,
     name="qr",
     free="mode",
-    on=spectral.and_complex(lambda rng, shape: _draw_singular(rng, shape, complex)),
+    on=replace(complex_spectral, holds=_leads),
     cases=[
         *RECTANGLES,
         *(case(c.shapes[0], mode="r") for c in RECTANGLES),
