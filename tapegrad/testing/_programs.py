@@ -185,8 +185,10 @@ def words() -> tuple[tuple[Word, ...], ...]:
             domains = _domains(op, example)
             if code is not None and domains is not None:
                 several = len(op.outputs) if op.kind != "composite" else 1
-                # A complete q may be turned where r does not reach.
-                wanted = range(several) if example.settings.get("mode") != "complete" else [1]
+                # A complete q may be turned where r does not reach, and so may vectors of no singular value.
+                settings = list(map(str, (*example.args, *example.settings.values())))
+                full = op.name == "svd" and "False" not in settings
+                wanted = [1] if full or "complete" in settings else range(several)
                 square = tuple(len(shape) > 1 and shape[-1] == shape[-2] for shape in _shapes(example))
                 made += [Word(op.name, f"{code}[{i}]" if several > 1 else code, domains, square) for i in wanted]
     of_op: dict[str, dict[Any, Word]] = {}
