@@ -169,7 +169,7 @@ def _identity(mask: Any) -> Any:
 
 
 def _size(*terms: Any) -> Any:
-    """Return how large the entries of each matrix are altogether, to judge rounding by."""
+    """Return how large the entries of each matrix are altogether, to judge the rounding of products with it by."""
     return sum(np.sum(np.abs(detached(x)), axis=(-2, -1), keepdims=True) for x in terms)
 
 
@@ -515,7 +515,7 @@ def _qr_vjp(gq: Any, gr: Any, q: Any, r: Any) -> Any:
         lower = m[..., k:, :k] - H(m[..., :k, k:])
         h = q1 @ (m[..., :k, :k] - inner) + conj(q[..., k:]) @ lower
         rotation = m[..., k:, k:] - H(m[..., k:, k:])
-        h = np.where(np.any(_counts(rotation, _size(m)), axis=(-2, -1), keepdims=True), np.nan, h)
+        h = np.where(np.any(_counts(rotation, _size(gq)), axis=(-2, -1), keepdims=True), np.nan, h)
     else:
         h = gq + q1 @ (shift - inner)
     h = T(np.linalg.solve(square, T(h)))
@@ -535,8 +535,8 @@ _factors = general(
         *(case(c.shapes[0], mode="r") for c in RECTANGLES),
         case((3, 3), args=("complete",)),
         case((2, 4), mode="complete"),
-        case((4, 3), mode="complete", on=spectral),
-        case((2, 3, 2), mode="complete", on=spectral),
+        case((4, 3), mode="complete", on=replace(spectral, holds=_leads)),
+        case((2, 3, 2), mode="complete", on=replace(spectral, holds=_leads)),
         case((4, 2), mode="complete", of=_completed),
     ],
 )
@@ -567,7 +567,7 @@ def _eigh_vjp(gw: Any, gv: Any, w: Any, v: Any) -> Any:
     gap = w[..., None, :] - w[..., :, None]
     near = _near(gap, w)
     doubtful = False if gw is None else np.logical_not(_identity(near))
-    left = conj(v) @ _quotient((m - H(m)) / 2, gap, near, _size(m), doubtful)
+    left = conj(v) @ _quotient((m - H(m)) / 2, gap, near, _size(gv), doubtful)
     if gw is not None:
         left = left + conj(v) * gw[..., None, :]
     return left @ T(v)
@@ -610,21 +610,52 @@ composite(
 # Eigenvalues of any matrix (Giles 2008, section 3.1; the vectors have length one)
 
 
+def _for_vectors(h: Any, g: Any, v: Any) -> Any:
+    """Return the cotangent of `v` in the sum of h times v^-T diag(g) v^T.
+
+    It is a commutator, whose diagonal is exactly zero: nothing of it stretches a column of `v` or turns its phase.
+    """
+    q = T(np.linalg.solve(v, h @ v))
+    return np.linalg.solve(T(v), q * (g[..., None, :] - g[..., :, None]))
+
+
+# The cotangent of a matrix from that of its eigenvalues, and its transpose: the change of the eigenvalues with that of
+# the matrix. They are rows because a derivative of theirs made of products would depend on stretches and phases by its
+# rounding, which the rule of eigenvectors takes for what it is.
+_from_values: Any = general(
+    lambda g, v: np.linalg.solve(T(v), g[..., :, None] * T(v)),
+    "g v",
+    "out",
+    [lambda h, v: _to_values(h, v), lambda h, g, v: _for_vectors(h, g, v)],
+    name="cotangent from eigenvalues",
+    on=(anything, invertible),
+    cases=[case((3,), (3, 3)), case((2, 3), (2, 3, 3)), case((0,), (0, 0))],
+)
+_to_values: Any = general(
+    lambda t, v: np.sum(T(np.linalg.solve(v, t)) * v, axis=-2),
+    "t v",
+    "out",
+    [lambda h, v: _from_values(h, v), lambda h, t, v: _for_vectors(t, h, v)],
+    name="tangents of eigenvalues",
+    on=(anything, invertible),
+    cases=[case((3, 3), (3, 3)), case((2, 3, 3), (2, 3, 3)), case((0, 0), (0, 0))],
+)
+
+
 def _eig_vjp(gw: Any, gv: Any, w: Any, v: Any, a_dtype: Any) -> Any:
-    left: Any = None if gw is None else gw[..., :, None] * T(v)
-    if gv is not None:
-        if a_dtype.kind != "c" and v.dtype.kind == "c":
-            # The real vectors of a real matrix stay real: their phase is not free.
-            gv = np.where(np.all(np.imag(detached(v)) == 0, axis=-2, keepdims=True), np.real(gv), gv)
-        m = T(v) @ gv
-        # What would stretch a vector is taken out; what would turn its phase must be nothing.
-        m = m - (T(v) @ conj(v)) * np.sum(np.real(v * gv), axis=-2)[..., None, :]
-        gap = w[..., None, :] - w[..., :, None]
-        near = _near(gap, w)
-        doubtful = False if gw is None else np.logical_not(_identity(near))
-        inner = _quotient(m, gap, near, _size(v * gv, m), doubtful) @ T(v)
-        left = inner if left is None else left + inner
-    return np.linalg.solve(T(v), left)
+    if gv is None:
+        return _from_values(gw, v)
+    if a_dtype.kind != "c" and v.dtype.kind == "c":
+        # The real vectors of a real matrix stay real: their phase is not free.
+        gv = np.where(np.all(np.imag(detached(v)) == 0, axis=-2, keepdims=True), np.real(gv), gv)
+    m = T(v) @ gv
+    # What would stretch a vector is taken out; what would turn its phase must be nothing.
+    m = m - (T(v) @ conj(v)) * np.sum(np.real(v * gv), axis=-2)[..., None, :]
+    gap = w[..., None, :] - w[..., :, None]
+    near = _near(gap, w)
+    doubtful = False if gw is None else np.logical_not(_identity(near))
+    h = np.linalg.solve(T(v), _quotient(m, gap, near, _size(gv), doubtful) @ T(v))
+    return h if gw is None else h + _from_values(gw, v)
 
 
 _eig = general(
@@ -656,7 +687,7 @@ def _svd_vjp(gu: Any, gs: Any, gvh: Any, u: Any, s: Any, vh: Any) -> Any:
     gvh = zeros(vh.shape, vh.dtype, detached(vh)) if gvh is None else gvh
     of_u, of_v = T(u) @ gu, H(gvh @ T(vh))
     x, y = of_u - H(of_u), of_v - H(of_v)
-    size = _size(of_u, of_v)
+    size = _size(gu, gvh)
     rows, columns = s[..., :, None], s[..., None, :]
     gap, total = columns - rows, columns + rows
     near, none = _near(gap, s), _near(total, s)

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from .._array import to_host
+from .._array import library, to_host
 
 __all__ = ["Estimate", "derivative"]
 
@@ -74,7 +74,9 @@ def derivative(function: Callable[..., Values], xs: Values, ts: Values) -> list[
     with np.errstate(all="ignore"):
         center = [to_host(y) for y in function(*xs)]
         unit = _unit_step(xs, ts)
-        least = _scatter(function, xs, ts, center, unit * 2.0**-18)
+        # Many entries show their errors together at the points of any step; those of a few may be small by chance.
+        few = sum(c.size for c in center) < _FEW
+        least = _scatter(function, xs, center) if few else [0.0 for _ in center]
         for step in _STEPS:
             try:
                 found = _extrapolated(function, xs, ts, center, step * unit, least)
@@ -83,6 +85,9 @@ def derivative(function: Callable[..., Values], xs: Values, ts: Values) -> list[
                 failure = error
                 continue
             first = not best
+            if first and not few and any(_rests(slope, c) for slope, c in zip(found, center, strict=True)):
+                few, least = True, _scatter(function, xs, center)
+                found = _extrapolated(function, xs, ts, center, step * unit, least)
             best = found if first else [_better(known, other) for known, other in zip(best, found, strict=True)]
             if all(_is_good(estimate) for estimate in best):
                 break
@@ -130,6 +135,11 @@ def _unit_step(xs: Values, ts: Values) -> float:
     return max(1.0, min((float(sizes.min()) for sizes in moving if sizes.size), default=1.0))
 
 
+def _rests(slope: Estimate, center: Any) -> bool:
+    """Return whether a result that is not zero did not move at all: perhaps by less than its rounding."""
+    return bool(np.any(center) and not np.any(slope.value))
+
+
 def _is_good(estimate: Estimate) -> bool:
     return bool(np.all(estimate.error <= _GOOD * max(1.0, _largest(estimate.value))))
 
@@ -140,13 +150,14 @@ def _better(known: Estimate, other: Estimate) -> Estimate:
     return Estimate(np.where(keep, known.value, other.value), np.where(keep, known.error, other.error))
 
 
-def _scatter(function: Callable[..., Values], xs: Values, ts: Values, center: Values, h: float) -> list[float]:
-    """Return the size of the independent errors of the values of each result, seen at points `h` apart.
+def _scatter(function: Callable[..., Values], xs: Values, center: Values) -> list[float]:
+    """Return the size of the independent errors of the values of each result, seen at points close together.
 
-    Many entries show it together at the points of any step; the errors of a few may be small there by chance.
+    All inputs move, whichever one a derivative is for: where it changes values by less than their rounding, they stay
+    what they are, and look exact.
     """
-    if sum(c.size for c in center) >= _FEW:
-        return [0.0 for _ in center]
+    ts = [library(x).asarray(np.cos(np.arange(1.0, x.size + 1) + k).reshape(x.shape)) for k, x in enumerate(xs)]
+    h = 2.0**-18 * _unit_step(xs, ts)
     eighth, seventh = [_EIGHTH[0] * c for c in center], [np.zeros_like(c) for c in center]
     try:
         for k in (1, 2, 3, 4):
@@ -156,9 +167,10 @@ def _scatter(function: Callable[..., Values], xs: Values, ts: Values, center: Va
             seventh = [r + _SEVENTH[k - 1] * (a - b) for r, a, b in zip(seventh, above, below, strict=True)]
     except Exception:
         return [0.0 for _ in center]  # steps of the differences say what they find there
-    # Kinks and jumps are no rounding; the differences see them.
+    # Kinks and jumps are no rounding; the differences see them. What cancels may be as large as inputs, and constants.
+    reach = max([1.0, *map(_largest, xs)])
     return [
-        min(max(_largest(r), _largest(s)), _ROUNDING * _largest(c))
+        min(max(_largest(r), _largest(s)), _ROUNDING * max(reach, _largest(c)))
         for r, s, c in zip(eighth, seventh, center, strict=True)
     ]
 

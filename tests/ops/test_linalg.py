@@ -249,6 +249,24 @@ def test_second_derivative_of_eigenvalues():
     np.testing.assert_allclose(found, 3 * (a @ t + t @ a), rtol=1e-10)
 
 
+@given(power=st.integers(1, 2), n=st.integers(1, 4), real=st.booleans(), seed=st.integers(0, 2**32 - 1))
+def test_second_derivatives_of_eigenvalues_do_not_depend_on_vectors(power, n, real, seed):
+    # The traces of a and of a a: what their derivatives say of the vectors is rounding alone.
+    rng = np.random.default_rng(seed)
+    a, t = rng.normal(size=(2, n, n)) + (0 if real else 1j * rng.normal(size=(2, n, n)))
+
+    def loss(a):
+        return np.real(np.sum(np.linalg.eigvals(a) ** power)) + np.sum(np.real(a * np.conj(a)))
+
+    slope, along = tg.grad(loss), lambda a: tg.jvp(loss, (a,), (t,))[1]
+    lost = 1e-10 * np.linalg.cond(np.linalg.eig(a)[1]) ** 3
+    expected = 2 * t + (2 * t.conj().T if power == 2 else 0)
+    np.testing.assert_allclose(second(loss, a, t), expected, atol=lost)
+    np.testing.assert_allclose(tg.jvp(slope, (a,), (t,))[1].data, expected, atol=lost)
+    np.testing.assert_allclose(tg.grad(along)(a).data, expected, atol=lost)
+    np.testing.assert_allclose(tg.jvp(along, (a,), (t,))[1].data, np.vdot(expected, t).real, atol=lost * n * n)
+
+
 # Choices of phase, and of vectors that complete a basis
 
 

@@ -280,6 +280,18 @@ def test_estimates_near_kinks_and_jumps_are_large(gap):
     assert abs(jump.value) <= jump.error
 
 
+@pytest.mark.parametrize("size", [1, 10])
+def test_what_moves_values_by_less_than_their_rounding_is_not_known_to_be_zero(size):
+    def function(x, y):
+        # The sum is rounded to multiples of one number, and so is the difference.
+        return [(5.0 + 1e-6 * y * y + 1e-15 * x - 5.0) * np.linspace(0.1, 0.9, size)]
+
+    x, y, t = np.array(0.3), np.array(0.7), np.array(1.0)
+    [found] = derivative(function, [x, y], [t, 0 * t])
+    assert np.all(np.abs(found.value - 1e-15 * np.linspace(0.1, 0.9, size)) <= found.error)
+    assert np.all(found.error < 1e-9)
+
+
 def test_estimates_are_infinite_where_the_function_is_not_finite():
     [found] = derivative(lambda x: [np.sqrt(x)], [np.array([0.0, 1.0])], [np.ones(2)])
     assert np.isinf(found.error[0])

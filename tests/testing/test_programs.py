@@ -122,6 +122,16 @@ def test_programs_are_made_of_most_public_ops():
 # What they shrink to
 
 
+def test_factors_are_drawn_of_what_they_exist_for():
+    # q is made of the first column, of which nothing is left here: it has a sign, and no derivative.
+    lost = np.array([[0.0, 1.0]])
+    found = [word for entry in words() for word in entry if word.name == "qr"]
+    assert len(found) > 2
+    for word in found:
+        assert not word.domains[0].contains(lost)
+        assert word.domains[0].contains(lost + 1)
+
+
 def test_programs_shrink_to_one_simple_step():
     program, inputs = smallest(lambda drawn: True)
     assert len(program) == 1
