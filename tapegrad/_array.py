@@ -121,7 +121,7 @@ def move(array: Array, device: str) -> Array:
     if device == "cpu":
         return to_host(array)
     with on_device(device) as module:
-        return module.asarray(array)
+        return module.asarray(array, order="C")  # CuPy copies no array with gaps from one device to another
 
 
 @contextlib.contextmanager
@@ -376,6 +376,8 @@ def broadcast_to(value: Any, shape: Shape) -> Any:
 
 def zeros(shape: Shape, dtype: DtypeLike, like: Array) -> Array:
     """Return an array of zeros in the library of `like`."""
+    if not shape and LIBRARIES.get(type(like), np) is not np:
+        return library(like).zeros((), dtype)  # CuPy's zeros_like takes the shape of `like` for ()
     return np.zeros_like(like, shape=shape, dtype=dtype)
 
 
@@ -383,7 +385,20 @@ def ones(shape: Shape, dtype: DtypeLike, like: Array) -> Array:
     """Return an array of ones in the library of `like`; for a number in NumPy, its scalar, which is made at once."""
     if not shape and isinstance(like, (np.ndarray, np.generic)):
         return np.dtype(dtype).type(1)
+    if not shape and type(like) in LIBRARIES:
+        return library(like).ones((), dtype)
     return np.ones_like(like, shape=shape, dtype=dtype)
+
+
+def prototype_of(array: Array, shape: Any) -> tuple[Array, Any]:
+    """Return a prototype and a shape of which `zeros_like` makes an array of `shape` in the library of `array`.
+
+    CuPy's functions take () and 0 for the shape of the prototype.
+    """
+    if shape is None or library(array) is np:
+        return array, shape
+    shape = (shape,) if isinstance(shape, (int, np.integer)) else tuple(shape)
+    return (array, shape) if shape else (library(array).zeros((), array.dtype), None)
 
 
 def accumulation_dtype(dtype: np.dtype[Any]) -> np.dtype[Any] | None:
@@ -477,11 +492,14 @@ def scatter_add(target: Array, index: Any, values: Array) -> None:
         np.add.at(target, index, values)
     elif _DETERMINISTIC.get():
         sorted_add(target, index, values)
-    elif target.dtype.kind == "c":
-        np.add.at(target.real, index, values.real)
-        np.add.at(target.imag, index, values.imag)
     else:
-        np.add.at(target, index, values)
+        # CuPy answers NumPy's own add.at only for an index that is one array.
+        add_at = library(target).add.at
+        if target.dtype.kind == "c":
+            add_at(target.real, index, values.real)
+            add_at(target.imag, index, values.imag)
+        else:
+            add_at(target, index, values)
 
 
 def count_up(places: Array, weights: Array, size: int) -> Array:

@@ -577,14 +577,14 @@ def _roots(p):
         raise ValueError("Input must be a rank-1 array.")
     nonzero = np.flatnonzero(detached(p))
     if nonzero.size == 0:
-        return np.zeros_like(p, shape=0, dtype=float)
+        return np.zeros_like(p, shape=(0,), dtype=float)
     trailing = p.shape[0] - int(nonzero[-1]) - 1
     p = p[int(nonzero[0]) : int(nonzero[-1]) + 1]
     if p.dtype.kind not in "fc":
         p = p.astype(float)
     n = p.shape[0] - 1
     if n < 1:
-        return np.zeros_like(p, shape=trailing, dtype=float)
+        return np.zeros_like(p, shape=(trailing,), dtype=float)
     shifts = constant(np.eye(n - 1, n), p, p.dtype)
     roots = np.linalg.eigvals(np.concatenate([(-p[1:] / p[0])[None], shifts]))
     return np.concatenate([roots, np.zeros_like(detached(roots), shape=trailing)]) if trailing else roots

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from .._array import as_array, device_of, move, native
+from .._array import as_array, device_of, move, native, prototype_of
 from .._array import from_dlpack as _from_dlpack
 from .._op import linear
 from .._tensor import OPS, Tensor, detached, wrap
@@ -261,7 +261,8 @@ def linspace(
 
 def _like(make: Any, prototype: ArrayLike, dtype: DtypeLike, shape: Any, device: Any, requires_grad: bool) -> Tensor:
     array = as_array(detached(prototype))
-    tensor = wrap(make(array, dtype=dtype, shape=shape))
+    like, shape = prototype_of(array, shape)
+    tensor = wrap(make(like, dtype=dtype, shape=shape))
     return _finish(tensor, device_of(array) if device is None else device, requires_grad)
 
 

@@ -7,14 +7,16 @@ completing such a half again.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from .._array import device_of
 from .._op import constant, linear
 from ..typing import Shape
-from ._algebra import along
+from ._algebra import along, instead, operand, stored
 from ._domains import anything, case, real
 from .indexing import ungetitem
 
@@ -98,15 +100,17 @@ def _fftn_transpose(
     return g
 
 
-def _complex_transpose(g: Any, x_shape: Shape, s: Any, axes: Any, norm: Any, transform: Callable[..., Any]) -> Any:
+def _complex_transpose(
+    g: Any, x_shape: Shape, x_dtype: Any, s: Any, axes: Any, norm: Any, transform: Callable[..., Any]
+) -> Any:
     return _fftn_transpose(g, x_shape, *_lengths(x_shape, s, axes), norm, transform)
 
 
-def _rfftn_transpose(g: Any, x_shape: Shape, s: Any, axes: Any, norm: Any) -> Any:
+def _rfftn_transpose(g: Any, x_shape: Shape, x_dtype: Any, s: Any, axes: Any, norm: Any) -> Any:
     # First comes the real transform along the last axis, then complex ones along the others.
     (*lengths, n), (*axes, axis) = _lengths(x_shape, s, axes)
     halved = _after(x_shape, [n // 2 + 1], [axis])
-    return _rfft_transpose(_fftn_transpose(g, halved, lengths, axes, norm, np.fft.fftn), x_shape, n, axis, norm)
+    return _rfft_transpose(_fftn_transpose(g, halved, lengths, axes, norm, _fftn), x_shape, n, axis, norm)
 
 
 def _irfftn_transpose(g: Any, x_shape: Shape, x_dtype: Any, s: Any, axes: Any, norm: Any) -> Any:
@@ -114,7 +118,7 @@ def _irfftn_transpose(g: Any, x_shape: Shape, x_dtype: Any, s: Any, axes: Any, n
     (*lengths, _), (*axes, axis) = _lengths(x_shape, s, axes)
     transformed = _after(x_shape, lengths, axes)
     h = _irfft_transpose(g, transformed, np.dtype("complex128"), axis, norm)
-    h = _fftn_transpose(h, x_shape, lengths[::-1], axes[::-1], norm, np.fft.ifftn)
+    h = _fftn_transpose(h, x_shape, lengths[::-1], axes[::-1], norm, _ifftn)
     return h if x_dtype.kind == "c" else np.real(h).astype(g.dtype, copy=False)
 
 
@@ -217,49 +221,75 @@ _TWO_AXES = [
 ]
 
 
-def _complex_pair(several: Any, two: Any) -> None:
-    """Give a complex transform along any axes, and along two, their rows."""
-    linear(
-        several,
-        lambda g, x_shape, s=None, axes=None, norm=None: _complex_transpose(g, x_shape, s, axes, norm, several),
-        on=anything,
+def _on_axes(several: Any, inner: Any, outer: Any, back: bool) -> Callable[..., Any]:
+    """Return a transform along several axes that takes its arguments as NumPy does on devices too.
+
+    Step by step it is `inner` along the last axis and `outer` along those before it, or, with `back`, the other way
+    round. CuPy's own goes wrong where an axis is named twice, where a length is -1, and where there are no entries.
+    """
+
+    def run(a: Any, s: Any = None, axes: Any = None, norm: Any = None) -> Any:
+        if device_of(a) == "cpu":
+            return several(a, s, axes, norm)
+        lengths, places = _lengths(a.shape, s, axes)
+        if not places or (a.size and len(set(places)) == len(places)):
+            # In a list: a tuple that equals the shape CuPy takes for the shape of a spectrum.
+            return several(a, None if s is None else lengths, places, norm)
+        if back and s is None:
+            lengths[-1:] = [2 * (n - 1) for n in lengths[-1:]]
+        steps = [(outer, n, axis) for n, axis in zip(lengths[:-1], places[:-1], strict=True)]
+        steps = [*steps, (inner, lengths[-1], places[-1])] if back else [(inner, lengths[-1], places[-1]), *steps[::-1]]
+        for transform, n, axis in steps:
+            a = transform(a, n, axis, norm)
+        return a
+
+    return run
+
+
+def _rows(several: Any, two: Any, run: Callable[..., Any], transpose: Callable[..., Any], on: Any) -> None:
+    """Give a transform along any axes, and along two, their rows."""
+
+    def along_any(a: Any, s: Any = None, axes: Any = None, norm: Any = None) -> Any:
+        return run(a, s, axes, norm)
+
+    def along_two(a: Any, s: Any = None, axes: Any = (-2, -1), norm: Any = None) -> Any:
+        return run(a, s, axes, norm)
+
+    any_axes = linear(
+        along_any,
+        lambda g, x_shape, x_dtype, s=None, axes=None, norm=None: transpose(g, x_shape, x_dtype, s, axes, norm),
+        name=several.__name__,
+        on=on,
         cases=[*_ANY_AXES, case((3,))],
     )
-    linear(
-        two,
-        lambda g, x_shape, s=None, axes=(-2, -1), norm=None: _complex_transpose(g, x_shape, s, axes, norm, several),
-        on=anything,
+    two_axes = linear(
+        along_two,
+        lambda g, x_shape, x_dtype, s=None, axes=(-2, -1), norm=None: transpose(g, x_shape, x_dtype, s, axes, norm),
+        name=two.__name__,
+        on=on,
         cases=_TWO_AXES,
     )
 
+    def on_any(a: Any, s: Any = None, axes: Any = None, norm: Any = None, out: Any = None) -> Any:
+        return stored(any_axes(operand(a), s=s, axes=axes, norm=norm), out)
 
-_complex_pair(np.fft.fftn, np.fft.fft2)
-_complex_pair(np.fft.ifftn, np.fft.ifft2)
+    def on_two(a: Any, s: Any = None, axes: Any = (-2, -1), norm: Any = None, out: Any = None) -> Any:
+        return stored(two_axes(operand(a), s=s, axes=axes, norm=norm), out)
 
-linear(
-    np.fft.rfftn,
-    lambda g, x_shape, s=None, axes=None, norm=None: _rfftn_transpose(g, x_shape, s, axes, norm),
-    on=real,
-    cases=[*_ANY_AXES, case((3,))],
-)
-linear(
-    np.fft.rfft2,
-    lambda g, x_shape, s=None, axes=(-2, -1), norm=None: _rfftn_transpose(g, x_shape, s, axes, norm),
-    on=real,
-    cases=_TWO_AXES,
-)
-linear(
-    np.fft.irfftn,
-    lambda g, x_shape, x_dtype, s=None, axes=None, norm=None: _irfftn_transpose(g, x_shape, x_dtype, s, axes, norm),
-    on=anything,
-    cases=[*_ANY_AXES, case((3,))],
-)
-linear(
-    np.fft.irfft2,
-    lambda g, x_shape, x_dtype, s=None, axes=(-2, -1), norm=None: _irfftn_transpose(g, x_shape, x_dtype, s, axes, norm),
-    on=anything,
-    cases=_TWO_AXES,
-)
+    instead(on_any, any_axes, several)
+    instead(on_two, two_axes, two)
+
+
+_fftn = _on_axes(np.fft.fftn, np.fft.fft, np.fft.fft, back=False)
+_ifftn = _on_axes(np.fft.ifftn, np.fft.ifft, np.fft.ifft, back=False)
+_rfftn = _on_axes(np.fft.rfftn, np.fft.rfft, np.fft.fft, back=False)
+_irfftn = _on_axes(np.fft.irfftn, np.fft.irfft, np.fft.ifft, back=True)
+
+
+for _several, _two, _run in ((np.fft.fftn, np.fft.fft2, _fftn), (np.fft.ifftn, np.fft.ifft2, _ifftn)):
+    _rows(_several, _two, _run, functools.partial(_complex_transpose, transform=_run), anything)
+_rows(np.fft.rfftn, np.fft.rfft2, _rfftn, _rfftn_transpose, real)
+_rows(np.fft.irfftn, np.fft.irfft2, _irfftn, _irfftn_transpose, anything)
 
 # Permutations and frequencies
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .._array import accumulation_dtype, as_array, device_of, explained, is_array, scatter_add, zeros
+from .._array import accumulation_dtype, as_array, device_of, explained, is_array, library, scatter_add, zeros
 from .._mode import MODE, OFF
 from .._op import CLASSIFIED, composite, linear
 from .._tape import Record, next_position, project, space_of
@@ -307,12 +307,12 @@ def _write(array: Array, value: Any, index: Any) -> Array:
     try:
         if device_of(array) != "cpu":
             index = _unmasked(index)
-            if _may_repeat(index):
+            if _may_repeat(index) and np.ndim(value):
                 # Writes are in no order there: let all writes to an entry write the value of the last one.
                 last = _last_writers(array, index)
                 value = np.reshape(np.broadcast_to(_stripped(value, last.ndim), last.shape), -1)[last]
         array[index] = value
-    except TypeError as error:
+    except (TypeError, ValueError) as error:
         raise explained(error, "assignment", (array, value, index)) from None
     return array
 
@@ -325,7 +325,7 @@ def _last_writers(like: Array, index: Any) -> Array:
     if device_of(writers) == "cpu":
         writers[index] = numbers
     else:
-        np.maximum.at(writers, index, numbers)
+        library(writers).maximum.at(writers, index, numbers)
     return writers[index]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import operator
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from .._array import is_array, scatter_add, to_host, zeros
+from .._array import is_array, prototype_of, scatter_add, to_host, zeros
 from .._op import CLASSIFIED, composite, linear
 from .._op import constant as constants
 from .._tensor import OPS, Tensor, assign, detached, wrapped
@@ -750,7 +751,8 @@ composite(
 
 def _full_like(a, fill_value, dtype=None, order="K", subok=True, shape=None, *, device=None):
     if not isinstance(fill_value, Tensor):
-        made = np.full_like(detached(a), fill_value, dtype=dtype, order=order, shape=shape)
+        prototype, shape = prototype_of(detached(a), shape)
+        made = np.full_like(prototype, fill_value, dtype=dtype, order=order, shape=shape)
         return wrapped(made) if isinstance(a, Tensor) else made
     np.empty_like(np.empty(0), order=order)  # NumPy's complaint about an unknown one
     shape = a.shape if shape is None else (shape,) if isinstance(shape, int) else tuple(shape)
@@ -774,6 +776,20 @@ composite(
     ],
 )
 constants(np.zeros_like, np.ones_like, np.empty_like)
+
+
+def _sized(run):
+    @functools.wraps(run)
+    def sized(prototype, *args, **settings):
+        if "shape" in settings:
+            prototype, settings["shape"] = prototype_of(detached(prototype), settings["shape"])
+        return run(prototype, *args, **settings)
+
+    return sized
+
+
+for _function in (np.zeros_like, np.ones_like, np.empty_like):
+    OPS[_function] = _sized(OPS[_function])
 
 
 def _trim_zeros(filt, trim="fb", axis=None):

@@ -448,8 +448,9 @@ class StrictArray:
             return NotImplemented
         for x in (*inputs, *keywords.get("out", ())):
             # NumPy arrays are of a known type, and refused with a reason; with unknown types, others may know better.
-            known = isinstance(x, (StrictArray, np.ndarray, *_NUMBERS))
-            if not known and not (method in ("at", "reduceat") and isinstance(x, (list, tuple, slice))):
+            # That goes for the indices of `at` and `reduceat` too: lists, tuples and slices are of no known type
+            # (_core/core.pyx:2001), and only CuPy's own functions take them.
+            if not isinstance(x, (StrictArray, np.ndarray, *_NUMBERS)):
                 return NotImplemented
         if "out" in keywords:
             if len(keywords["out"]) != 1:
@@ -740,6 +741,7 @@ def _call(name: str, args: Sequence[Any], keywords: dict[str, Any]) -> Any:
     short = name.rpartition(".")[2]
     _note(name, keywords)
     bound = {key: value for key, value in _functions()[name](*args, **keywords).items() if value is not _ABSENT}
+    _mind_differences(name, bound)
     sources: list[StrictArray] = []
     positional, by_name = _arguments(name, bound, sources)
     if _waits(short, bound) or (_checking and name in _SOLVERS):
@@ -756,8 +758,40 @@ def _call(name: str, args: Sequence[Any], keywords: dict[str, Any]) -> Any:
     if short in _ANSWERS:
         return result
     if short in _CREATION and sources and sources[0]._where != Device.current:
+        gaps = not (sources[0].flags.c_contiguous or sources[0].flags.f_contiguous)
+        if gaps and bound.get("order", "C" if short == "ascontiguousarray" else None) != "C":
+            raise NotImplementedError("CuPy cannot copy non-contiguous array between devices.")  # _core/core.pyx:888
         return StrictArray(_owned(result))
     return _wrap(result, sources, viewing=short != "array")
+
+
+def _mind_differences(name: str, bound: dict[str, Any]) -> None:
+    """Refuse arguments that CuPy refuses or understands otherwise, and change those that it understands otherwise."""
+    short = name.rpartition(".")[2]
+    if short.endswith("_like") and "shape" in bound and not bound["shape"]:
+        del bound["shape"]  # `shape if shape else a.shape` in _creation/basic.py:107, 227, 294, 372
+    if short in ("sort", "argsort"):
+        _stable(bound.get("kind"))
+    if name.startswith("fft.") and short.endswith(("n", "2")):
+        _several_axes(bound)
+
+
+def _stable(kind: Any) -> None:
+    if kind not in (None, "stable", _ABSENT):  # _core/core.pyx:1128
+        raise ValueError("kind can only be None or 'stable'")
+
+
+def _several_axes(bound: dict[str, Any]) -> None:
+    """Refuse transforms along several axes that CuPy computes otherwise than NumPy (fft/_fft.py:42, 212, 586)."""
+    a, s, axes = (None if bound.get(name, _ABSENT) is _ABSENT else bound[name] for name in ("a", "s", "axes"))
+    if 0 in a.shape:
+        raise ValueError("Invalid number of FFT data points (0) specified.")
+    if s is not None and -1 in s:
+        raise ValueError("CuPy knows None for the length of an axis, and not -1")
+    if s is not None and s == a.shape:
+        raise ValueError("CuPy does not crop where a tuple equals the shape, not even a spectrum: give a list")
+    if axes is not None and len({axis % a.ndim for axis in axes}) < len(axes):
+        raise ValueError("CuPy crops and pads for all axes beforehand, and so transforms no axis twice")
 
 
 def _arguments(name: str, bound: dict[str, Any], sources: list[StrictArray]) -> tuple[list[Any], dict[str, Any]]:
@@ -848,6 +882,7 @@ def _in_place_method(name: str) -> Callable[..., None]:
     def method(self: StrictArray, *args: Any, **keywords: Any) -> None:
         _note(f"ndarray.{name}", keywords)
         bound = _methods()[name](self, *args, **keywords)
+        _stable(bound.get("kind"))
         values = [_bare(value) for key, value in bound.items() if key != "self" and value is not _ABSENT]
         getattr(_here(self), name)(*values)
 
@@ -858,6 +893,7 @@ def _method(name: str) -> Callable[..., Any]:
     def method(self: StrictArray, *args: Any, **keywords: Any) -> Any:
         _note(f"ndarray.{name}", keywords)
         bound = _methods()[name](self, *args, **keywords)
+        _stable(bound.get("kind"))
         del bound["self"]
         if name not in _ANYWHERE:
             _here(self)

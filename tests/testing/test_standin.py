@@ -183,6 +183,15 @@ def test_methods_agree_with_numpy(name, args, keywords):
     same(getattr(strict.asarray(X), name)(*on_device(args), **keywords), getattr(X, name)(*args, **keywords))
 
 
+def test_an_empty_shape_is_none():
+    """CuPy's creation functions take it for that of the prototype."""
+    x = strict.asarray(V)
+    for function in (np.zeros_like, np.ones_like, np.empty_like, lambda x, shape: np.full_like(x, 2.0, shape=shape)):
+        assert function(x, shape=()).shape == (3,)
+        assert function(x, shape=0).shape == (3,)
+        assert function(x, shape=(0,)).shape == (0,)
+
+
 def test_methods_in_place():
     x = strict.asarray(V)
     x.sort()
@@ -237,7 +246,18 @@ REFUSED = {
     "accumulate of maximum": lambda x: np.maximum.accumulate(x),
     "reduceat of multiply": lambda x: np.multiply.reduceat(x, [0, 1]),
     "at of multiply": lambda x: np.multiply.at(x, [0], 2.0),
-    "at of complex numbers": lambda x: np.add.at(x + 1j, [0], 2.0),
+    "at of complex numbers": lambda x: strict.add.at(x + 1j, [0], 2.0),
+    "at of a list": lambda x: np.add.at(x, [0], 2.0),
+    "at of a tuple": lambda x: np.add.at(x, (strict.asarray(I[0]),), 2.0),
+    "at of a slice": lambda x: np.add.at(x, slice(1), 2.0),
+    "reduceat of a list": lambda x: np.add.reduceat(x, [0, 1]),
+    "kinds of sorts": lambda x: np.sort(x, kind="quicksort"),
+    "kinds of sorts in place": lambda x: x.sort(kind="mergesort"),
+    "kinds of sorts that give indices": lambda x: x.argsort(kind="heapsort"),
+    "transforms along an axis twice": lambda x: np.fft.fftn(strict.asarray(X), axes=(0, 0)),
+    "transforms of the length -1": lambda x: np.fft.fft2(strict.asarray(X), s=(-1, 3)),
+    "transforms of the shape as a tuple": lambda x: np.fft.irfft2(strict.asarray(X), s=(2, 3)),
+    "transforms of nothing": lambda x: np.fft.rfftn(strict.ones((0, 3)), axes=(1,)),
     "index()": lambda x: operator.index(strict.asarray(np.array(1))),
     "hash()": lambda x: hash(x),
     "two masks": lambda x: strict.asarray(X)[strict.ones(2, bool), strict.ones(3, bool)],
