@@ -642,9 +642,22 @@ _to_values: Any = general(
 )
 
 
+def _unless_defective(w: Any, v: Any) -> Any:
+    """Return 1, or NaN for matrices of which eigenvalues and their vectors coincide up to rounding: nothing is known.
+
+    There the differences of the eigenvalues' cotangents may vanish as fast as those of the vectors.
+    """
+    w, v = detached(w), detached(v)
+    spread = _size(np.linalg.inv(v))
+    near = _near(w[..., None, :] - w[..., :, None], w)
+    several = np.any(near & np.logical_not(_identity(near)), axis=(-2, -1), keepdims=True)
+    return np.where(several & (spread * (1024 * float(np.finfo(v.dtype).eps)) > 1), np.nan, np.ones_like(spread))
+
+
 def _eig_vjp(gw: Any, gv: Any, w: Any, v: Any, a_dtype: Any) -> Any:
+    h: Any = None if gw is None else _from_values(gw, v) * _unless_defective(w, v)
     if gv is None:
-        return _from_values(gw, v)
+        return h
     if a_dtype.kind != "c" and v.dtype.kind == "c":
         # The real vectors of a real matrix stay real: their phase is not free.
         gv = np.where(np.all(np.imag(detached(v)) == 0, axis=-2, keepdims=True), np.real(gv), gv)
@@ -654,8 +667,8 @@ def _eig_vjp(gw: Any, gv: Any, w: Any, v: Any, a_dtype: Any) -> Any:
     gap = w[..., None, :] - w[..., :, None]
     near = _near(gap, w)
     doubtful = False if gw is None else np.logical_not(_identity(near))
-    h = np.linalg.solve(T(v), _quotient(m, gap, near, _size(gv), doubtful) @ T(v))
-    return h if gw is None else h + _from_values(gw, v)
+    turned = np.linalg.solve(T(v), _quotient(m, gap, near, _size(gv), doubtful) @ T(v))
+    return turned if h is None else h + turned
 
 
 _eig = general(

@@ -235,6 +235,19 @@ def test_vectors_of_repeated_values_have_no_derivative(loss):
     assert np.isnan(gradient(loss, np.eye(3))).all()
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.complex128])
+def test_eigenvalues_of_defective_matrices_have_no_derivative(dtype):
+    jordan = np.eye(3, dtype=dtype) + np.diag(np.array([1, 0], dtype), 1)
+    # The product of the eigenvalues has one as the determinant, which they do not know.
+    for function in (np.linalg.eigvals, lambda a: np.linalg.eig(a)[0]):
+        assert np.isnan(gradient(lambda a, f=function: np.real(np.prod(f(a))), jordan)).all()
+        assert np.isnan(tg.jvp(lambda a, f=function: np.real(f(a)), (jordan,), (jordan,))[1].data).all()
+    batch = np.stack([jordan, np.eye(3, dtype=dtype)])
+    found = gradient(lambda a: np.sum(np.real(np.prod(np.linalg.eigvals(a), axis=-1))), batch)
+    assert np.isnan(found[0]).all()
+    np.testing.assert_array_equal(found[1], np.eye(3))
+
+
 def test_second_derivatives_where_eigenvalues_repeat_are_not_made_up():
     a = np.eye(3)
     assert np.isnan(second(lambda a: np.sum(np.linalg.eigvalsh(a) ** 2), a, WEIGHTS)).all()
