@@ -9,7 +9,7 @@ import math
 import operator
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from typing import Any
 
 import numpy as np
@@ -284,6 +284,18 @@ def quiet() -> Any:
     return np.errstate(divide="ignore", invalid="ignore", over="ignore")
 
 
+def quietly(function: Callable[..., Any], *args: Any) -> Any:
+    """Return `function(*args)`, computed by NumPy without warnings: `quiet()` at a third of its price for small arrays.
+
+    The function must not need the caller's context: modes, and what warnings the caller asked NumPy for.
+    """
+    return _QUIET.copy().run(function, *args)
+
+
+_QUIET = Context()
+_QUIET.run(np.seterr, all="ignore")
+
+
 def native(array: Array) -> Array:
     """Return `array` in the machine's byte order, refusing dtypes that no tensor can hold.
 
@@ -413,23 +425,21 @@ def sum_over(values: Any, axes: Sequence[int]) -> Any:
     device, where a reduction to few numbers keeps few of its processors busy, large arrays are summed so too.
     """
     here = type(values) is np.ndarray
-    if here and values.ndim == len(axes) == 1 and values.dtype.char in "fd":
-        return np.add.reduce(values)
-    if (
-        (here or (type(values) in LIBRARIES and values.size >= _MANY))
-        and axes[-1] == len(axes) - 1 < values.ndim - 1
-        and values.dtype.char in "fd"
-        and values.flags.c_contiguous
-        and values.size
-    ):
-        rows = values.shape[0] if len(axes) == 1 else math.prod(values.shape[: len(axes)])
-        if here:
-            ones = (_ones if rows <= 65536 else np.ones)(rows, values.dtype.char)
-        else:
-            ones = np.ones_like(values, shape=rows)
-        if values.ndim == 2:
-            return ones @ values
-        return (ones @ values.reshape(rows, -1)).reshape(values.shape[len(axes) :])
+    if (here or (type(values) in LIBRARIES and values.size >= _MANY)) and values.dtype.char in "fd":
+        count, ndim = len(axes), values.ndim
+        if count == ndim == 1 and here:
+            # Of few numbers by BLAS in half the time; of many pairwise, which loses less.
+            size = values.shape[0]
+            return np.add.reduce(values) if size > 256 else _ones(size, values.dtype.char).dot(values)
+        if axes[-1] == count - 1 < ndim - 1 and values.flags.c_contiguous and values.size:
+            rows = values.shape[0] if count == 1 else math.prod(values.shape[:count])
+            if here:
+                ones = (_ones if rows <= 65536 else np.ones)(rows, values.dtype.char)
+            else:
+                ones = np.ones_like(values, shape=rows)
+            if ndim == 2:
+                return ones.dot(values)  # takes half the time of @ where arrays are small
+            return ones.dot(values.reshape(rows, -1)).reshape(values.shape[count:])
     wide = accumulation_dtype(values.dtype)
     return values.sum(axis=axes[0] if len(axes) == 1 else tuple(axes), dtype=wide)
 

@@ -199,22 +199,31 @@ class Op:
         return sources
 
     def collector(self, names: Sequence[str]) -> Callable[..., Any]:
-        """Return a function of `(k, arrays, outs, *settings)` that gives the values of `names`, a tuple unless one.
-
-        It is written out with the settings in its signature, so that Python binds them at full speed.
-        """
-        values = [self.sources.get(name, name) for name in names]
-        signature = "".join(f", {name}=_defaults.get({name!r})" for name in self.bound)
-        source = f"lambda _k, _arrays, _outs{signature}: ({', '.join(values)})"
-        made: Callable[..., Any] = eval(
-            compile(source, __file__, "eval"), {"_defaults": self.defaults, "_shape": _shape, "_device_of": device_of}
-        )
-        return made
+        """Return a function of `(k, arrays, outs, *settings)` that gives the values of `names`, a tuple unless one."""
+        return self._written_out("_k, _arrays, _outs", names, {})
 
     @functools.cached_property
     def collectors(self) -> Any:
         """The collector of what the formula for each input keeps."""
         return [self.collector(names) for names in self.names]
+
+    @functools.cached_property
+    def keepers(self) -> Any:
+        """The same of an op of one or two inputs and one result, as functions of `(x, y, out, *settings)`."""
+        short = {"_arrays[0]": "_x", "_arrays[1]": "_y", "_outs[0]": "_out"}
+        return [self._written_out("_x, _y, _out", names, short) for names in self.names]
+
+    def _written_out(self, given: str, names: Sequence[str], short: dict[str, str]) -> Callable[..., Any]:
+        """Return what collects residuals, with the settings in its signature, so that Python binds them at full speed."""
+        values = ", ".join(self.sources.get(name, name) for name in names)
+        for long, letter in short.items():
+            values = values.replace(long, letter)
+        signature = "".join(f", {name}=_defaults.get({name!r})" for name in self.bound)
+        made: Callable[..., Any] = eval(
+            compile(f"lambda {given}{signature}: ({values})", __file__, "eval"),
+            {"_defaults": self.defaults, "_shape": _shape, "_device_of": device_of},
+        )
+        return made
 
     def revive(self, record: Record, k: int, saved: Any) -> Any:
         """Return the residuals for input `k` with tensors, tied to their records, in place of arrays."""

@@ -34,6 +34,25 @@ def _operand(value: Any) -> Any:
     return as_array(value.__array__()) if hasattr(value, "__array__") else NotImplemented
 
 
+def recorded(op: Op, out: Any, x: Any, for_x: Any, y: Record | None = None, for_y: Any = None) -> Tensor:
+    """Return the tensor of `out`, the one result of `op` on inputs with the records `x` and `y`, recorded.
+
+    For ops that are called so often that they have a recorder of their own, which takes the common way alone.
+    """
+    made = Record()
+    made.op = op
+    made.x = x
+    made.y = y
+    made.for_x = for_x
+    made.for_y = for_y
+    made.space = space_of(out.shape, out.dtype)
+    made.position = next_position()
+    result = _new(Tensor)
+    result._array = out
+    result._record = made
+    return result
+
+
 def recorder(op: Op, function: Callable[..., Any] | None = None) -> Callable[..., Any]:
     """Return what runs instead of `op`'s function where a tensor may be among the arguments.
 
@@ -50,18 +69,16 @@ def recorder(op: Op, function: Callable[..., Any] | None = None) -> Callable[...
     return made
 
 
-def _keeper(op: Op, k: int) -> tuple[bool, bool, bool, Callable[[Any, Any, Any], Any] | None]:
-    """Return whether formula `k` keeps just the first input, the second, or the result, or else what collects."""
+def _keeps(op: Op, k: int) -> tuple[bool, bool, bool, bool]:
+    """Return whether formula `k` keeps just the first input, the second, or the result, or something else."""
     names = op.names[k]
     x, y = (*op.inputs, "")[:2]
     keeps = (names == (x,), names == (y,), names == op.outputs)
-    if names and not any(keeps):
-        return (*keeps, lambda a, b, out: op.collectors[k](k, (a, b), (out,)))
-    return (*keeps, None)
+    return (*keeps, bool(names) and not any(keeps))
 
 
 def _unary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
-    keeps_x, _, keeps_out, keep = _keeper(op, 0)
+    keeps_x, _, keeps_out, keeps = _keeps(op, 0)
     elementwise = op.kind == "unary"
     mode_of = MODE.get
 
@@ -86,7 +103,7 @@ def _unary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
         made.op = op
         made.x = parent
         made.y = made.for_y = None
-        made.for_x = a if keeps_x else out if keeps_out else keep(a, None, out) if keep is not None else None
+        made.for_x = a if keeps_x else out if keeps_out else op.keepers[0](a, None, out) if keeps else None
         made.space = parent.space if elementwise and a.dtype is out.dtype else space_of(out.shape, out.dtype)
         made.position = next_position()
         result._record = made
@@ -96,8 +113,8 @@ def _unary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _binary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
-    x_keeps_x, x_keeps_y, x_keeps_out, x_keep = _keeper(op, 0)
-    y_keeps_x, y_keeps_y, y_keeps_out, y_keep = _keeper(op, 1)
+    x_keeps_x, x_keeps_y, x_keeps_out, x_keeps = _keeps(op, 0)
+    y_keeps_x, y_keeps_y, y_keeps_out, y_keeps = _keeps(op, 1)
     mode_of = MODE.get
     exact = not op.broadcasts
     matrices = op.kind == "multilinear"
@@ -140,11 +157,15 @@ def _binary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
         if p is None:
             made.for_x = None
         else:
-            made.for_x = b if x_keeps_y else a if x_keeps_x else out if x_keeps_out else x_keep and x_keep(a, b, out)
+            made.for_x = (
+                b if x_keeps_y else a if x_keeps_x else out if x_keeps_out else x_keeps and op.keepers[0](a, b, out)
+            )
         if q is None:
             made.for_y = None
         else:
-            made.for_y = a if y_keeps_x else b if y_keeps_y else out if y_keeps_out else y_keep and y_keep(a, b, out)
+            made.for_y = (
+                a if y_keeps_x else b if y_keeps_y else out if y_keeps_out else y_keeps and op.keepers[1](a, b, out)
+            )
         # The result's space is its inputs' wherever that is seen at a glance.
         tracked: Any = q if p is None else p
         space = tracked.space
@@ -172,11 +193,9 @@ def _one(op: Op) -> Callable[..., Any]:
     trusted = op.trusted
     mode_of = MODE.get
 
-    def record(*args: Any, **kwargs: Any) -> Any:
-        if not args:
-            args, kwargs = _positional(op, args, kwargs)
-        x = args[0]
-        rest: Sequence[Any] = args[1:]
+    def record(x: Any = None, /, *rest: Any, **kwargs: Any) -> Any:
+        if x is None:
+            (x, *_), kwargs = _positional(op, (), kwargs)
         for value in rest:
             if isinstance(value, Tensor):
                 rest = _settings(op, rest, kwargs)
@@ -203,8 +222,7 @@ def _one(op: Op) -> Callable[..., Any]:
         made.op = op
         made.x = parent
         made.y = made.for_y = None
-        collect = op.collectors[0]
-        made.for_x = collect(0, (a,), (out,), *rest, **kwargs) if kwargs else collect(0, (a,), (out,), *rest)
+        made.for_x = op.keepers[0](a, None, out, *rest, **kwargs) if kwargs else op.keepers[0](a, None, out, *rest)
         made.space = space_of(out.shape, out.dtype) if trusted else op.space(out)
         made.position = next_position()
         result = _new(Tensor)

@@ -112,34 +112,41 @@ class Level:
         return record.tangents.get(self) if type(record) is Dual else None
 
 
-def project(h: Any, shape: Shape, dtype: Any) -> Any:
-    """Bring a cotangent back to an input's space: sum over broadcast axes, take the real part, cast.
-
-    `h` may be an array or, at higher order, a tensor; only methods that both have are used.
+@functools.lru_cache(4096)
+def axes_between(found: Shape, shape: Shape) -> tuple[tuple[int, ...], bool]:
+    """Return the axes of `found`, ascending, along which `shape` was broadcast to it, and whether their sum has it.
 
     Raises
     ------
     ShapeError
-        If `shape` could not have been broadcast to the shape of `h`.
+        If `shape` could not have been broadcast to `found`.
     """
-    if h.shape != shape:
-        found = h.shape
-        lead = len(found) - len(shape)
-        if lead > 0 and found[lead:] == shape:
-            axes: Sequence[int] = range(lead)
-        else:
-            axes = [axis for axis in range(lead) if found[axis] != 1]
-            for axis, n in enumerate(shape, lead):
-                m = found[axis] if axis >= 0 else None
-                if n != m:
-                    if n != 1 or m is None:
-                        raise ShapeError(f"got a cotangent of shape {found}, expected one that sums to {shape}")
-                    axes.append(axis)
+    lead = len(found) - len(shape)
+    if lead > 0 and found[lead:] == shape:
+        return tuple(range(lead)), True
+    axes = [axis for axis in range(lead) if found[axis] != 1]
+    for axis, n in enumerate(shape, lead):
+        m = found[axis] if axis >= 0 else None
+        if n != m:
+            if n != 1 or m is None:
+                raise ShapeError(f"got a cotangent of shape {found}, expected one that sums to {shape}")
+            axes.append(axis)
+    return tuple(axes), shape == tuple(n for axis, n in enumerate(found) if axis not in axes)
+
+
+def project(h: Any, shape: Shape, dtype: Any) -> Any:
+    """Bring a cotangent back to an input's space: sum over broadcast axes, take the real part, cast.
+
+    `h` may be an array or, at higher order, a tensor; only methods that both have are used.
+    """
+    found = h.shape
+    if found != shape:
+        axes, whole = axes_between(found, shape)
         if axes:
             h = sum_over(h, axes)
-        if h.shape != shape:
+        if not whole:
             h = h.reshape(shape)
-    if h.dtype != dtype:
+    if h.dtype is not dtype and h.dtype != dtype:
         if h.dtype.kind == "c" and dtype.kind != "c":
             h = h.real
         h = h.astype(dtype)
@@ -282,14 +289,17 @@ def replay(
 
 def projected(h: Any, target: tuple[Shape, Any], op: Op, k: int) -> Any:
     """Return a cotangent projected to `target`, shape and dtype, or say whose rule for which input made it wrong."""
-    if not hasattr(h, "shape"):
-        raise ShapeError(f"the rule of {op.name} for input {k} returned {type(h).__name__}, expected an array")
     try:
-        if h.shape != target[0] and not op.broadcasts:
+        if not op.broadcasts and h.shape != target[0]:
             raise ShapeError(f"got a cotangent of shape {h.shape}, expected {target[0]}")
         return project(h, *target)
     except ShapeError as error:
         raise ShapeError(f"the rule of {op.name} for input {k}: {error}") from None
+    except AttributeError:
+        if hasattr(h, "shape"):
+            raise
+        got = type(h).__name__
+        raise ShapeError(f"the rule of {op.name} for input {k} returned {got}, expected an array") from None
 
 
 def differentiable(dtype: Any) -> bool:

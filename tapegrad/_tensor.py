@@ -416,20 +416,23 @@ def commit(arrived: dict[Record, Any], protected: Any = None) -> None:
             holder = record if type(record) is Leaf else grad_holder(record)
             if holder is None:
                 continue
-            dtype = holder.dtype
+            dtype, before = holder.dtype, holder.grad
             if dtype.kind == "c":
                 h = h.conj()
             if h.dtype is not dtype or h.shape != holder.shape:
                 h = project(h, holder.shape, dtype)
             if type(h) is Tensor:
-                grad = wrap(h._array.copy(), h._record) if holder.grad is None else holder.grad + h
-            elif holder.grad is not None:
-                grad = wrap(holder.grad._array + h, holder.grad._record)
-            elif id(h) in taken or h.base is not None:
-                grad = wrap(h.copy())
+                grad = wrap(h._array.copy(), h._record) if before is None else before + h
+            elif before is not None:
+                grad = wrap(before._array + h, before._record)
             else:
-                taken.add(id(h))
-                grad = wrap(h)
+                if h.base is not None or id(h) in taken:
+                    h = h.copy()
+                else:
+                    taken.add(id(h))
+                grad = _new(Tensor)
+                grad._array = h
+                grad._record = None
             grads.append((holder, grad))
         for holder, grad in grads:
             holder.grad = grad

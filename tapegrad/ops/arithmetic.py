@@ -31,6 +31,10 @@ def over(x, y):
 _INTEGERS = {2: np.int16, 4: np.int32, 8: np.int64}
 
 
+_FEW = 1024
+"""Up to so many entries, calls take longer than the work in them."""
+
+
 def only(g, mask):
     """Return `g` where the boolean array `mask` holds and 0 elsewhere, also for infinite `g`."""
     if type(g) is np.ndarray is type(mask) and g.itemsize in _INTEGERS:
@@ -78,7 +82,7 @@ unary(np.square, lambda g, x: g * (2 * x), on=anything)
 def _power_for_x(g, x, y):
     """Return g y x^(y-1), which is 0 for y = 0 even where x^(y-1) is infinite."""
     if type(y) in _NUMBERS:
-        return g * (y * x ** (y - (y != 0)))
+        return g * (x + x if y == 2 else y * x ** (y - (y != 0)))
     if y.dtype.kind not in "fc":
         y = y.astype(x.dtype)
     return g * (y * (x + (x == 0) * (y == 0)) ** (y - 1))
@@ -187,23 +191,26 @@ composite(np.frexp, _frexp, on=_BETWEEN_POWERS, cases=ONE)
 # maximum and minimum, and loses in fmax and fmin.
 
 
-def _winner(g, x, y, beats, nan_wins):
-    """Return the part of `x` in the cotangent of the extremum of `x` and `y` that `beats` compares for."""
-    first, second = beats(x, y), beats(y, x)
-    if type(first) is np.ndarray and np.count_nonzero(first) + np.count_nonzero(second) == first.size:
-        # The same in fewer passes where there are neither ties nor NaN; to ask a device would be to wait for it.
-        return only(g, first)
-    x_is_nan, y_is_nan = x != x, y != y
-    if nan_wins:
-        return share(g, first | x_is_nan, second | y_is_nan)
-    return share(g, first | y_is_nan, second | x_is_nan)
-
-
 def _extremum(ufunc, beats, nan_wins):
+    def part(g, x, y):
+        """Return the part of `x` in the cotangent of the extremum of `x` and `y`."""
+        first, second = beats(x, y), beats(y, x)
+        if type(first) is np.ndarray and np.count_nonzero(first) + np.count_nonzero(second) == first.size:
+            # The same in fewer passes where there are neither ties nor NaN; to ask a device would be to wait for it.
+            if first.size > _FEW or type(g) is not np.ndarray or g.shape != first.shape:
+                return only(g, first)
+            h = g.copy()
+            np.putmask(h, second, 0)
+            return h
+        x_is_nan, y_is_nan = x != x, y != y
+        if nan_wins:
+            return share(g, first | x_is_nan, second | y_is_nan)
+        return share(g, first | y_is_nan, second | x_is_nan)
+
     binary(
         ufunc,
-        blockwise(lambda g, x, y: _winner(g, x, y, beats, nan_wins)),
-        blockwise(lambda g, x, y: _winner(g, y, x, beats, nan_wins)),
+        blockwise(part),
+        blockwise(lambda g, x, y: part(g, y, x)),
         kink=lambda x, y: x == y,
         on=distinct.and_complex(),
         cases=[*PAIRS, case((3,), args=(0.31,)), case((3,), before=(1,))],

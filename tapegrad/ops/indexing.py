@@ -11,14 +11,14 @@ import numpy as np
 from .._array import accumulation_dtype, as_array, device_of, explained, is_array, library, scatter_add, zeros
 from .._mode import MODE, OFF
 from .._op import CLASSIFIED, composite, linear
-from .._tape import Record, next_position, project, space_of
+from .._recorders import recorded
+from .._tape import project
 from .._tensor import OPS, Tensor, detached, wrap, writable
 from ..errors import UnsupportedError
 from ..typing import Array, Shape
 from ._algebra import along, constant, instead, numpy_since, operand, stored
 from ._domains import anything, case, distinct
 
-_new = object.__new__
 _NUMBERS = (float, int, bool, complex)
 
 
@@ -273,19 +273,7 @@ def _recorded_getitem(x: Tensor, index: Any) -> Tensor:
     except (TypeError, ValueError, NotImplementedError) as error:
         out = _read_on_device(error, a, index)
     parent = x._record
-    result = _new(Tensor)
-    result._array = out
-    if parent is None or mode is OFF:
-        result._record = None
-        return result
-    result._record = made = Record()
-    made.op = getitem.op
-    made.x = parent
-    made.y = made.for_y = None
-    made.space = space_of(out.shape, out.dtype)
-    made.for_x = (a.shape, index)
-    made.position = next_position()
-    return result
+    return wrap(out) if parent is None or mode is OFF else recorded(getitem.op, out, parent, (a.shape, index))
 
 
 _recorded_getitem.op = getitem.op
@@ -396,15 +384,7 @@ def _recorded_assign(target: Tensor, value: Any, index: Any) -> Tensor:
         return wrap(array)
     if number and target.device != "cpu":
         v = operand(value, array)
-    made = Record()
-    made.op = assign.op
-    made.x = p
-    made.y = q
-    made.for_x = index
-    made.for_y = None if q is None else (v.shape, index)
-    made.space = space_of(array.shape, array.dtype)
-    made.position = next_position()
-    return wrap(array, made)
+    return recorded(assign.op, array, p, index, q, None if q is None else (v.shape, index))
 
 
 OPS["assign"] = _recorded_assign

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from .._array import accumulation_dtype, as_array, device_of, explained, is_array, quiet
+from .._array import accumulation_dtype, as_array, device_of, explained, is_array, quiet, quietly
 from .._mode import MODE
 from .._op import binary, composite, elementwise, general, unary
-from .._tape import Record, next_position, space_of
+from .._recorders import recorded
 from .._tensor import Tensor, detached, wrap
 from ..errors import DtypeError, ShapeError
 from ..typing import Array, Axis
@@ -90,10 +90,9 @@ def sigmoid(x: Any) -> Any:
 def _logistic(e: Array) -> Array:
     """Return 1 / (1 + exp(e)) in the memory of `e`."""
     # Where exp overflows, its inverse is zero to the last bit: the infinity is right, only the warning is not.
-    with np.errstate(over="ignore"):
-        e = np.exp(e, out=_in_place(e))
-    e += 1
-    return np.reciprocal(e, out=_in_place(e))
+    e = quietly(np.exp, e, _in_place(e))
+    out = _in_place(e)
+    return np.reciprocal(np.add(e, 1, out), out)
 
 
 # In this order NumPy needs one temporary array instead of two.
@@ -116,7 +115,16 @@ def relu(x: Any) -> Any:
     return np.maximum(x, 0)
 
 
-relu = unary(relu, lambda g, out: g * (out > 0), kink=lambda x: x == 0, on=away_from(0.0))
+def _where_positive(g: Any, out: Any) -> Any:
+    """Return g (out > 0)."""
+    h = (out > 0).astype(g.dtype)
+    if type(h) is not np.ndarray or type(g) is not np.ndarray:
+        return h * g
+    # In place, and by numbers instead of booleans, in two thirds of the time.
+    return np.multiply(h, g, h)
+
+
+relu = unary(relu, _where_positive, kink=lambda x: x == 0, on=away_from(0.0))
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:
@@ -291,32 +299,39 @@ def _normal_tail(x: Array) -> tuple[Array, Array, Array]:
     return y, e, tail
 
 
-def _blockwise(kernel: Any, x: Any) -> Any:
-    """Return `kernel` of `x`, on the host piece by piece, so that its many temporaries stay in the cache."""
+def _gelu(x: Any, approximate: str, sloped: bool) -> tuple[Any, Any]:
+    """Return `gelu` of `x` and, if asked for, its derivative.
+
+    On the host piece by piece, so that the many temporary arrays stay in the cache.
+    """
     x = _floating(x)
     wide = accumulation_dtype(x.dtype)
     if wide is not None:
-        return _blockwise(kernel, x.astype(wide)).astype(x.dtype)
+        return tuple([a if a is None else a.astype(x.dtype) for a in _gelu(x.astype(wide), approximate, sloped)])
+    kernel = _gelu_tanh if approximate == "tanh" else _gelu_exact
     flat = np.reshape(x, -1)
     size = 131072 // flat.dtype.itemsize
     if flat.size <= size or device_of(flat) != "cpu":
-        out = kernel(flat)
+        out, slope = kernel(flat, sloped)
     else:
-        out = np.empty_like(flat)
+        out, slope = np.empty_like(flat), np.empty_like(flat) if sloped else None
         for start in range(0, flat.size, size):
-            out[start : start + size] = kernel(flat[start : start + size])
-    return np.reshape(out, x.shape)[()]
+            part, steep = kernel(flat[start : start + size], sloped)
+            out[start : start + size] = part
+            if slope is not None:
+                slope[start : start + size] = steep
+    return np.reshape(out, x.shape)[()], None if slope is None else np.reshape(slope, x.shape)[()]
 
 
-def _gelu_exact(x: Array) -> Array:
-    y, _, tail = _normal_tail(x)
+def _gelu_exact(x: Array, sloped: bool) -> tuple[Array, Array | None]:
+    """Return `x` times the distribution function F(x) and, if asked for, the derivative of that."""
+    y, e, tail = _normal_tail(x)
     # x F(x) is x - y tail where x = y and -y tail where x = -y.
-    tail *= y
-    return np.maximum(x, 0) - tail
-
-
-def _gelu_exact_slope(x: Array) -> Array:
-    _, e, tail = _normal_tail(x)
+    out = np.maximum(x, 0)
+    y *= tail
+    out -= y
+    if not sloped:
+        return out, None
     # F(x) is 1 - tail on the right and tail on the left.
     right = x >= 0
     tail *= 1 - 2 * right.astype(x.dtype)
@@ -324,30 +339,24 @@ def _gelu_exact_slope(x: Array) -> Array:
     e *= x
     e *= 1 / math.sqrt(2 * math.pi)
     e += tail
-    return e
+    return out, e
 
 
 _TANH_SCALE = 2 * math.sqrt(2 / math.pi)
 _TANH_CUBIC = 0.044715
 
 
-def _gelu_tanh(x: Array) -> Array:
+def _gelu_tanh(x: Array, sloped: bool) -> tuple[Array, Array | None]:
+    """Return the approximation by tanh and, if asked for, its derivative."""
     # (1 + tanh(u)) / 2 is sigmoid(2 u), which keeps its relative accuracy on the left.
-    u = x * x
-    u *= -_TANH_SCALE * _TANH_CUBIC
-    u -= _TANH_SCALE
-    u *= x
-    s = _logistic(u)
-    s *= x
-    return s
-
-
-def _gelu_tanh_slope(x: Array) -> Array:
     square = x * x
     u = square * (-_TANH_SCALE * _TANH_CUBIC)
     u -= _TANH_SCALE
     u *= x
     s = _logistic(u)
+    out = s * x
+    if not sloped:
+        return out, None
     # d/dx x s(u(x)) = s (1 + x u' (1 - s))
     square *= 3 * _TANH_SCALE * _TANH_CUBIC
     square += _TANH_SCALE
@@ -355,7 +364,7 @@ def _gelu_tanh_slope(x: Array) -> Array:
     square *= 1 - s
     square += 1
     square *= s
-    return square
+    return out, square
 
 
 def _gelu_tanh_curve(g: Any, x: Any) -> Any:
@@ -370,7 +379,7 @@ def _normal_density(x: Any) -> Any:
 
 def gelu_slope(x: Any, approximate: str = "none") -> Any:
     """Return the derivative of `gelu`, elementwise."""
-    return _blockwise(_gelu_tanh_slope if approximate == "tanh" else _gelu_exact_slope, x)
+    return _gelu(x, approximate, True)[1]
 
 
 gelu_slope = elementwise(
@@ -380,6 +389,25 @@ gelu_slope = elementwise(
     ),
     on=interval(-4, 4),
     cases=[case((2, 3)), case(()), case((0,)), case((4,), approximate="tanh")],
+)
+
+
+def smooth_relu(x: Any, approximate: str = "none") -> Any:
+    """Return `gelu`, elementwise."""
+    return _gelu(x, approximate, False)[0]
+
+
+def _gelu_vjp(g: Any, x: Any, approximate: str = "none", slope: Any = None) -> Any:
+    """Return g times the derivative, which the forward pass may have left: together they take two thirds of the time."""
+    return (gelu_slope(x, approximate) if slope is None or isinstance(g, Tensor) else slope) * g
+
+
+smooth_relu = elementwise(
+    smooth_relu,
+    _gelu_vjp,
+    name="gelu",
+    on=interval(-4, 4),
+    cases=[case((2, 3)), case(()), case((0,)), case((4,), args=("tanh",)), case((2, 3), approximate="tanh")],
 )
 
 
@@ -406,15 +434,13 @@ def gelu(x: Any, approximate: str = "none") -> Any:
     """
     if approximate not in ("none", "tanh"):
         raise ValueError(f"got approximate={approximate!r}, expected 'none' or 'tanh'")
-    return _blockwise(_gelu_tanh if approximate == "tanh" else _gelu_exact, x)
+    if type(x) is not Tensor or x._record is None or MODE.get() is not None or x.dtype.kind not in "fV":
+        return smooth_relu(x, approximate)
+    out, slope = _gelu(x._array, approximate, True)
+    return recorded(smooth_relu.op, out, x._record, (x._array, approximate, slope))
 
 
-gelu = elementwise(
-    gelu,
-    lambda g, x, approximate="none": gelu_slope(x, approximate) * g,
-    on=interval(-4, 4),
-    cases=[case((2, 3)), case(()), case((0,)), case((4,), args=("tanh",)), case((2, 3), approximate="tanh")],
-)
+smooth_relu.op.public = gelu
 
 
 # Exponentials along axes
@@ -877,14 +903,7 @@ def _recorded_few(x: Tensor, a: Array, labels: Array, reduction: str) -> Tensor 
     if computed is None:
         return None
     out, e, total = computed
-    made = Record()
-    made.op = label_cross_entropy.op
-    made.x = x._record
-    made.y = made.for_y = None
-    made.for_x = (a, labels, -1, reduction, 0.0, None, total, e)
-    made.space = space_of((), out.dtype)
-    made.position = next_position()
-    return wrap(out, made)
+    return recorded(label_cross_entropy.op, out, x._record, (a, labels, -1, reduction, 0.0, None, total, e))
 
 
 label_cross_entropy.op.public = cross_entropy

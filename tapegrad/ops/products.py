@@ -32,22 +32,25 @@ def _rows(x: Any) -> Any:
 
 
 def _matmul_x(g: Any, y: Any) -> Any:
+    # Of matrices and vectors, `dot` takes half the time of `@` where they are small.
+    if y.ndim == 2:
+        if g.ndim < 3:
+            return np.dot(y, g) if g.ndim == 1 else np.dot(g, y.T)
+        return np.reshape(np.dot(_rows(g), y.T), (*g.shape[:-1], y.shape[0]))
     if y.ndim == 1:
         return g[..., None] * y
     if g.ndim < y.ndim:  # x was a vector
         return (y @ g[..., None])[..., 0]
-    if y.ndim == 2 and g.ndim > 2:
-        return np.reshape(_rows(g) @ T(y), (*g.shape[:-1], y.shape[0]))
     return g @ T(y)
 
 
 def _matmul_y(g: Any, x: Any, y_shape: Shape) -> Any:
     if x.ndim == 1:
         return x[:, None] * g[..., None, :] if g.ndim else x * g
+    if len(y_shape) == 2:
+        return np.dot(x.T, g) if x.ndim == 2 else np.dot(_rows(x).T, _rows(g))
     if len(y_shape) == 1:
-        return np.reshape(g, -1) @ _rows(x)
-    if len(y_shape) == 2 and x.ndim > 2:
-        return T(_rows(x)) @ _rows(g)
+        return np.dot(np.reshape(g, -1), _rows(x))
     return T(x) @ g
 
 
@@ -250,14 +253,14 @@ multilinear(
 
 
 def _inner_x(g: Any, y: Any, x_shape: Any) -> Any:
-    if not x_shape or np.ndim(y) == 0:
+    if not x_shape or not y.ndim:
         return unbroadcast(g * y, x_shape)
     lead = len(x_shape) - 1
     return np.tensordot(g, y, (list(range(lead, g.ndim)), list(range(y.ndim - 1))))
 
 
 def _inner_y(g: Any, x: Any, y_shape: Any) -> Any:
-    if not y_shape or np.ndim(x) == 0:
+    if not y_shape or not x.ndim:
         return unbroadcast(g * x, y_shape)
     lead = list(range(x.ndim - 1))
     return np.tensordot(g, x, (lead, lead))
@@ -284,7 +287,7 @@ multilinear(
 
 
 def _dot_x(g: Any, y: Any, x_shape: Any) -> Any:
-    if not x_shape or np.ndim(y) == 0:
+    if not x_shape or not y.ndim:
         return unbroadcast(g * y, x_shape)
     if y.ndim == 1:
         return g[..., None] * y if g.ndim else g * y
@@ -295,7 +298,7 @@ def _dot_x(g: Any, y: Any, x_shape: Any) -> Any:
 
 
 def _dot_y(g: Any, x: Any, y_shape: Any) -> Any:
-    if not y_shape or np.ndim(x) == 0:
+    if not y_shape or not x.ndim:
         return unbroadcast(g * x, y_shape)
     if not g.ndim:
         return g * x

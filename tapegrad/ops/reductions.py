@@ -8,7 +8,9 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .._array import accumulation_dtype, to_host
+from .._mode import MODE
 from .._op import CLASSIFIED, composite, general, linear
+from .._recorders import recorded
 from .._tensor import OPS, Tensor, detached
 from ._algebra import (
     all_normal,
@@ -81,9 +83,12 @@ def given(initial, where):
 # Methods of arrays and ufuncs are called rather than NumPy's functions, which look for a protocol first.
 
 
+_add_reduce = np.add.reduce
+
+
 def _plain_sum(x, axis=None, dtype=None, out=None, keepdims=False):
     if type(x) is np.ndarray:
-        return np.add.reduce(x, axis, dtype, None, keepdims)
+        return _add_reduce(x, axis, dtype, None, keepdims)
     return x.sum(axis, dtype, None, keepdims)
 
 
@@ -106,7 +111,10 @@ _add_up = linear(
 
 def _sum(a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True):
     if dtype is out is initial is None and where is True:
-        return _add_up(a, axis, None, None, True) if keepdims else _add_up(a) if axis is None else _add_up(a, axis)
+        if type(a) is Tensor and a._record is not None and type(x := a._array) is np.ndarray and MODE.get() is None:
+            total = _add_reduce(x, axis, None, None, keepdims)
+            return recorded(_add_up.op, total, a._record, (x.shape, axis, keepdims))
+        return _add_up(a, axis, None, None, keepdims)
     return _sum_of_some(a, axis, dtype, out=out, keepdims=keepdims, **given(initial, where))
 
 
@@ -126,8 +134,8 @@ def _over(g, n):
 
 
 def _plain_mean(x, axis=None, dtype=None, out=None, keepdims=False):
-    if type(x) is np.ndarray and x.size and dtype is None and x.dtype.char in "fdFD":
-        return np.add.reduce(x, axis, None, None, keepdims) / count(x.shape, axis)  # as np.mean does, in half its time
+    if type(x) is np.ndarray and dtype is None and x.dtype.char in "fdFD" and (n := count(x.shape, axis)):
+        return _add_reduce(x, axis, None, None, keepdims) / n  # as np.mean does, in half its time
     return x.mean(axis, dtype, None, keepdims)
 
 
@@ -150,9 +158,11 @@ _mean_of_all = linear(
 
 def _mean(a, axis=None, dtype=None, out=None, keepdims=False, *, where=True):
     if dtype is out is None and where is True:
-        if keepdims:
-            return _mean_of_all(a, axis, None, None, keepdims)
-        return _mean_of_all(a) if axis is None else _mean_of_all(a, axis)
+        if type(a) is Tensor and a._record is not None and type(x := a._array) is np.ndarray and MODE.get() is None:
+            return recorded(
+                _mean_of_all.op, _plain_mean(x, axis, None, None, keepdims), a._record, (x.shape, axis, keepdims)
+            )
+        return _mean_of_all(a, axis, None, None, keepdims)
     return _mean_of_some(a, axis, dtype, out=out, keepdims=keepdims, **given(None, where))
 
 

@@ -9,8 +9,10 @@ import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
 from .._array import is_array, prototype_of, scatter_add, to_host, zeros
+from .._mode import MODE
 from .._op import CLASSIFIED, composite, linear
 from .._op import constant as constants
+from .._recorders import recorded
 from .._tensor import OPS, Tensor, assign, detached, wrapped
 from ..errors import UnsupportedError
 from ._algebra import along, backwards, constant, count, instead, operand, unbroadcast, unless_integers
@@ -24,8 +26,8 @@ MATRICES = [case((2, 3)), case((3, 2, 3)), case((2, 0))]
 
 
 _reshaped = linear(
-    lambda x, shape, order="C": x.reshape(shape, order=order),
-    lambda g, x_shape, order="C": g.reshape(x_shape, order=order),
+    lambda x, shape, order="C": x.reshape(shape) if order == "C" else x.reshape(shape, order=order),
+    lambda g, x_shape, order="C": g.reshape(x_shape) if order == "C" else g.reshape(x_shape, order=order),
     free="shape",
     name="reshape",
     on=anything,
@@ -52,7 +54,11 @@ def _order_of(a, order):
 def _reshape(a, shape, order="C", *, copy=None):
     if copy is not None:
         np.reshape(detached(a), shape, order, copy=copy)  # tensors are values, so only the complaints matter
-    return _reshaped(a, shape) if order == "C" else _reshaped(a, shape, order=_order_of(a, order))
+    if order == "C":
+        if type(a) is Tensor and type(shape) in (tuple, int) and a._record is not None and MODE.get() is None:
+            return recorded(_reshaped.op, a._array.reshape(shape), a._record, (a._array.shape, "C"))
+        return _reshaped(a, shape)
+    return _reshaped(a, shape, order=_order_of(a, order))
 
 
 instead(_reshape, _reshaped, np.reshape)

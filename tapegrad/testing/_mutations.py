@@ -135,6 +135,7 @@ def _install(op: Op, formulas: Sequence[Any], names: Sequence[tuple[str, ...]]) 
     op.rules = itertools.repeat(rules[0]) if op.variadic else rules
     op.rule_x, op.rule_y = (*rules, (None, 0), (None, 0))[:2]
     op.__dict__.pop("collectors", None)
+    op.__dict__.pop("keepers", None)
     changed = []
     if renamed:
         # Recorders of one and two arrays have worked out, when they were made, what they keep.
