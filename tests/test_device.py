@@ -589,6 +589,31 @@ def test_transforms_along_several_axes(name, axes, s, shape, xp):
     agree(run("cuda"), expected)
 
 
+def test_sums_of_segments_keep_to_their_segments(xp):
+    """CuPy's own are differences of running sums, in which one NaN or one large number spoils all that follow."""
+
+    def run(device):
+        x = tg.tensor([[1e30, 2.0, 3.0, 4.0], [np.inf, 5.0, 6.0, 7.0]], dtype=np.float32, device=device)
+        sums = np.add.reduceat(x.requires_grad_(), [0, 1, 3], axis=1)
+        copies = np.repeat(x, [1, 2, 0, 1], axis=1)
+        g = tg.tensor(np.array([[1e30, 1, 2, 3], [np.inf, 4, 5, 6]], np.float32), device=device)
+        copies.backward(g)
+        return [sums, x.grad]
+
+    agree(run("cuda"), run("cpu"))
+
+
+def test_variances_of_numbers_with_any_freedom(xp):
+    values = np.array([[1.0, 2.0, 4.0], [np.nan, 3.0, np.nan], [np.nan] * 3])
+
+    def run(device):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return [np.nanvar(tg.tensor(values, device=device), axis=1, ddof=ddof) for ddof in (0, 0.5, 1, 3)]
+
+    agree(run("cuda"), run("cpu"))
+
+
 @given(data=st.data())
 def test_sorted_additions_are_numpys(data):
     """The NumPy twin of what runs on a device."""

@@ -15,8 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from .._array import device_of
+from .._array import device_of, explained, on_first_device
 from .._op import composite, multilinear
+from .._recorders import recorder
 from .._tensor import OPS, detached
 from ..typing import Shape
 from ._algebra import T, conj, instead, operand, unbroadcast
@@ -256,14 +257,26 @@ def _inner_x(g: Any, y: Any, x_shape: Any) -> Any:
     if not x_shape or not y.ndim:
         return unbroadcast(g * y, x_shape)
     lead = len(x_shape) - 1
-    return np.tensordot(g, y, (list(range(lead, g.ndim)), list(range(y.ndim - 1))))
+    return contracted(g, y, list(range(lead, g.ndim)), list(range(y.ndim - 1)))
 
 
 def _inner_y(g: Any, x: Any, y_shape: Any) -> Any:
     if not y_shape or not x.ndim:
         return unbroadcast(g * x, y_shape)
     lead = list(range(x.ndim - 1))
-    return np.tensordot(g, x, (lead, lead))
+    return contracted(g, x, lead, lead)
+
+
+def contracted(x: Any, y: Any, of_x: list[int], of_y: list[int]) -> Any:
+    """Return np.tensordot over pairs of axes: over none of them in the one way that CuPy takes for numbers."""
+    return np.tensordot(x, y, (of_x, of_y) if of_x else 0)
+
+
+def _inner(a: Any, b: Any) -> Any:
+    """Return np.inner, in which CuPy divides by the length of the last axis."""
+    if a.shape and b.shape and not a.shape[-1] and device_of(a) != "cpu":
+        return np.tensordot(a, b, (-1, -1))
+    return np.inner(a, b)
 
 
 multilinear(
@@ -284,6 +297,16 @@ multilinear(
         case((2, 0), (3, 0)),
     ],
 )
+
+
+def _mend_inner() -> None:
+    """Let inner products run as CuPy can, once arrays other than NumPy's are there."""
+    op = OPS[np.inner].op  # type: ignore[attr-defined]
+    op.function = _inner
+    op.public = OPS[np.inner] = recorder(op, _inner)
+
+
+on_first_device(_mend_inner)
 
 
 def _dot_x(g: Any, y: Any, x_shape: Any) -> Any:
@@ -361,7 +384,7 @@ def _tensordot_vjp(g: Any, other: Any, ndim: int, axes: Any, first: bool) -> Any
     kept = [i for i in range(ndim) if i not in mine]
     # g has the first operand's free axes, then the second's.
     of_other = list(range(len(kept), g.ndim)) if first else list(range(len(free)))
-    h = np.tensordot(g, other, (of_other, free))
+    h = contracted(g, other, of_other, free)
     # Now come our own free axes, then the contracted ones in the other's order.
     ordered = sorted(its)
     source = {axis: i for i, axis in enumerate(kept)}
@@ -394,14 +417,22 @@ multilinear(
 
 def einsum(subscripts: str, *xs: Any, **settings: Any) -> Any:
     """Return the sum of products that `subscripts` spells, by NumPy's einsum."""
-    if device_of(xs[0]) != "cpu":
-        for setting in (
-            "optimize",
-            "order",
-            "casting",
-        ):  # CuPy always optimizes, in C order, and casts as the dtypes ask
-            settings.pop(setting, None)
+    for x in xs:
+        if type(x) is not np.ndarray:
+            settings = _settings_there(xs, settings)
+            break
     return np.einsum(subscripts, *xs, **settings)
+
+
+def _settings_there(xs: Any, settings: dict[str, Any]) -> dict[str, Any]:
+    """Return the settings that einsum takes where `xs` are; CuPy would upload those that are on the host unasked."""
+    places = {device_of(x) for x in xs}
+    if places == {"cpu"}:
+        return settings
+    if "cpu" in places:
+        raise explained(TypeError(), "einsum", xs)
+    # CuPy always optimizes, in C order, and casts as the dtypes ask.
+    return {name: value for name, value in settings.items() if name not in ("optimize", "order", "casting")}
 
 
 @functools.lru_cache(1024)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import builtins
+import itertools
 
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from .._array import accumulation_dtype, to_host
+from .._array import accumulation_dtype, device_of, to_host
 from .._mode import MODE
 from .._op import CLASSIFIED, composite, general, linear
 from .._recorders import recorded
@@ -806,7 +807,14 @@ for _ufunc in (np.maximum, np.minimum):
 
 def segments(x, starts, axis):
     """Return np.add.reduceat."""
-    return np.add.reduceat(x, starts, axis=axis)
+    if device_of(x) == "cpu":
+        return np.add.reduceat(x, starts, axis=axis)
+    # CuPy's own takes differences of running sums, which lose digits, and spread NaN.
+    pieces = [np.arange(i, builtins.max(k, i + 1)) for i, k in itertools.pairwise([*starts, x.shape[axis]])]
+    places = constant(np.concatenate([np.zeros(0, int), *pieces]), x)
+    numbers = constant(np.repeat(np.arange(len(starts)), [piece.size for piece in pieces]), x)
+    shape = (*x.shape[:axis], len(starts), *x.shape[axis + 1 :])
+    return ungetitem(x[along(axis, places)], shape, along(axis, numbers))
 
 
 def _unsegment(g, x_shape, starts, axis):

@@ -8,7 +8,7 @@ import operator
 import numpy as np
 from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 
-from .._array import is_array, prototype_of, scatter_add, to_host, zeros
+from .._array import device_of, is_array, prototype_of, scatter_add, to_host, zeros
 from .._mode import MODE
 from .._op import CLASSIFIED, composite, linear
 from .._op import constant as constants
@@ -299,6 +299,9 @@ def _unrepeat_unevenly(g, x_shape, counts, axis):
             places = np.flatnonzero(counts > i)
             h[along(axis, places)] += g[along(axis, starts[places] + i)]
         return h
+    if device_of(g) != "cpu":
+        # CuPy's reduceat takes differences of running sums, which lose digits, and spread NaN.
+        return ungetitem(g, x_shape, along(axis, constant(np.repeat(np.arange(counts.size), counts), g)))
     starts = (np.cumsum(counts) - counts)[some].tolist()
     sums = np.add.reduceat(g, constant(starts, g), axis=axis)
     return sums if some.all() else ungetitem(sums, x_shape, along(axis, constant(some, g)))

@@ -640,8 +640,17 @@ def _variance_of_numbers_vjp(g, x, axis=None, ddof=0, keepdims=False):
     return np.where(numbers, kept(g, x.shape, axis, keepdims) * (2 / freedom) * conj(deviation), 0)
 
 
+def _variance_of_numbers(x, axis=None, ddof=0, keepdims=False):
+    if not ddof or device_of(x) == "cpu":
+        return np.nanvar(x, axis=axis, ddof=ddof, keepdims=keepdims)
+    # CuPy cuts ddof to a whole number, and gives infinities where too few numbers are left.
+    result = np.nanvar(x, axis=axis, keepdims=keepdims)
+    n = np.sum(x == x, axis=axis, keepdims=keepdims, dtype=float)
+    return (result * (n / np.where(n > ddof, n - ddof, np.nan))).astype(result.dtype)
+
+
 _variance_of_numbers = general(
-    lambda x, axis=None, ddof=0, keepdims=False: np.nanvar(x, axis=axis, ddof=ddof, keepdims=keepdims),
+    _variance_of_numbers,
     "x",
     "out",
     _variance_of_numbers_vjp,

@@ -654,11 +654,23 @@ def _ufunc_method(ufunc: Any, method: str, inputs: Sequence[Any], keywords: dict
         if not isinstance(rest[0], StrictArray):
             _upload()
         rest = [_here(rest[0]) if isinstance(rest[0], StrictArray) else rest[0], *rest[1:]]
+        return StrictArray(_differences_of_sums(_here(target), *rest, **keywords))
     out = keywords.get("out")
     keywords = {key: _here(value) if isinstance(value, StrictArray) else value for key, value in keywords.items()}
     with np.errstate(all="ignore"):
         result = getattr(ufunc, method)(_here(target), *rest, **keywords)
     return out if out is not None else _wrap(result, viewing=False)
+
+
+def _differences_of_sums(target: Any, indices: Any, axis: int = 0, dtype: Any = None, out: Any = None) -> Any:
+    """Return what add.reduceat gives in CuPy: differences of running sums (_core/_routines_indexing.pyx:1252)."""
+    bounds = np.append(indices, target.shape[axis])
+    with np.errstate(all="ignore"):
+        sums = np.cumsum(target, axis, dtype)
+        sums = np.insert(sums, 0, 0, axis)
+        found = sums.take(bounds[1:], axis) - sums.take(bounds[:-1], axis)
+    alone = (bounds[:-1] >= bounds[1:]).reshape(-1, *(1,) * (target.ndim - axis % target.ndim - 1))
+    return np.where(alone, target.take(bounds[:-1], axis), found)
 
 
 _atomic = np.random.default_rng(0)
@@ -772,6 +784,14 @@ def _mind_differences(name: str, bound: dict[str, Any]) -> None:
         del bound["shape"]  # `shape if shape else a.shape` in _creation/basic.py:107, 227, 294, 372
     if short in ("sort", "argsort"):
         _stable(bound.get("kind"))
+    if short in ("nanvar", "nanstd") and "ddof" in bound:
+        bound["ddof"] = int(bound["ddof"])  # an argument of type int64 in _core/_routines_statistics.pyx:746
+    if short == "inner" and bound["a"].shape[-1:] == (0,) and bound["b"].ndim:
+        raise ZeroDivisionError("integer division or modulo by zero")  # linalg/_product.py:321
+    if short == "tensordot" and 0 in (bound["a"].ndim, bound["b"].ndim):
+        axes = bound.get("axes", 2)
+        if axes != 0 and axes != ((), ()):
+            raise ValueError("An input is zero-dim while axes has dimensions")  # linalg/_product.py:385
     if name.startswith("fft.") and short.endswith(("n", "2")):
         _several_axes(bound)
 

@@ -192,6 +192,15 @@ def test_an_empty_shape_is_none():
         assert function(x, shape=(0,)).shape == (0,)
 
 
+def test_statistics_that_differ():
+    """Where CuPy computes something else than NumPy, the stand-in does so too."""
+    x = strict.asarray(np.array([1.0, np.nan, 3.0, 4.0]))
+    same(np.nanvar(x, ddof=0.5), np.nanvar(x.get()))
+    same(np.add.reduceat(x, strict.asarray(np.array([0, 1, 2, 3]))), np.array([1.0, np.nan, np.nan, np.nan]))
+    with pytest.raises(ZeroDivisionError):
+        np.inner(strict.ones((2, 0)), strict.ones((3, 0)))
+
+
 def test_methods_in_place():
     x = strict.asarray(V)
     x.sort()
@@ -247,6 +256,7 @@ REFUSED = {
     "reduceat of multiply": lambda x: np.multiply.reduceat(x, [0, 1]),
     "at of multiply": lambda x: np.multiply.at(x, [0], 2.0),
     "at of complex numbers": lambda x: strict.add.at(x + 1j, [0], 2.0),
+    "tensordot of numbers over no pairs": lambda x: np.tensordot(x[0], x[1], ([], [])),
     "at of a list": lambda x: np.add.at(x, [0], 2.0),
     "at of a tuple": lambda x: np.add.at(x, (strict.asarray(I[0]),), 2.0),
     "at of a slice": lambda x: np.add.at(x, slice(1), 2.0),
