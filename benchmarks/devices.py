@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 import tracemalloc
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -54,7 +55,10 @@ def synchronizations(framework: Framework, step: Step) -> int:
     import cupyx
 
     try:
-        with cupyx.allow_synchronize(False):
+        with contextlib.ExitStack() as stack:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # it says that it may miss waits outside CuPy
+                stack.enter_context(cupyx.allow_synchronize(False))
             step()
     except cupyx.DeviceSynchronized:
         return 1

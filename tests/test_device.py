@@ -76,7 +76,12 @@ def agree(there, here):
         return
     assert (there.device, here.device) == ("cuda:0", "cpu")
     assert (there.dtype, there.shape) == (here.dtype, here.shape)
-    np.testing.assert_allclose(host(there), host(here), rtol=1e-5 if here.dtype.itemsize < 8 else 1e-10, atol=1e-12)
+    narrow = here.dtype.itemsize < 8
+    # Sums in another order: what cancels keeps the rounding of the largest.
+    scale = np.max(np.abs(host(here)), initial=0, where=np.isfinite(host(here)))
+    np.testing.assert_allclose(
+        host(there), host(here), rtol=1e-5 if narrow else 1e-10, atol=2e-7 * scale if narrow else 1e-12
+    )
 
 
 # Where tensors live
@@ -812,8 +817,9 @@ def test_checkpointed_dropout_draws_the_same_mask_again(xp):
     x = tg.ones(40, device="cuda", requires_grad=True)
     layer = nn.Dropout(0.5, rng=0)
     layer(x)  # the generator on this device has begun
-    y = tg.checkpoint(lambda x: layer(x) * x)(x)
-    np.sum(y).backward()
+    with pipelined(xp):
+        y = tg.checkpoint(lambda x: layer(x) * x)(x)
+        np.sum(y).backward()
     assert x.grad.tolist() == (2 * y.detach()).tolist()
 
 
@@ -830,8 +836,20 @@ def _operands(monkeypatch):
             seen.append(tuple(x.ndim for x in inputs))
         return run(ufunc, inputs, keywords)
 
+    def called(name, args, keywords):
+        if name == "dot":
+            seen.append(tuple(x.ndim for x in args))
+        return call(name, args, keywords)
+
+    call = _standin._call
     monkeypatch.setattr(_standin, "_call_ufunc", watched)
+    monkeypatch.setattr(_standin, "_call", called)
     return seen
+
+
+def _products(counts):
+    """Return how many products of matrices and vectors ran, by either name."""
+    return sum(counts.called(name) for name in ("matmul", "dot", "ndarray.dot"))
 
 
 @pytest.mark.parametrize(
@@ -857,13 +875,13 @@ def test_large_sums_over_leading_axes_are_products():
         b = tg.zeros(80, np.float32, device="cuda", requires_grad=True)
         with counting() as counts:
             np.sum((x.to("cuda") + b) * 2).backward()
-        assert counts.called("matmul") == 1
+        assert _products(counts) == 1
         assert counts.called("ndarray.sum") == 1, "that of the forward pass"
         assert b.grad.tolist() == [2000.0] * 80
         small = tg.zeros(4, device="cuda", requires_grad=True)
         with counting() as counts:
             np.sum(tg.ones((3, 4), device="cuda") + small).backward()
-        assert counts.called("matmul") == 0
+        assert _products(counts) == 0
 
 
 # DLPack
@@ -1099,7 +1117,7 @@ def test_programs_on_the_stand_in(name, device, tmp_path):
     with cuda_standin(), counting() as counts:
         assert main([*arguments, "--device", device]) in (None, 0)
     assert counts.uploads == 0
-    assert counts.called("matmul") > 10
+    assert _products(counts) > 10
 
 
 @pytest.mark.gpu

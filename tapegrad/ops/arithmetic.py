@@ -4,7 +4,9 @@ import operator
 
 import numpy as np
 
+from .._array import is_array, on_first_device
 from .._op import binary, composite, constant, elementwise, unary
+from .._recorders import recorder
 from .._tensor import OPS, Tensor, assign, detached, wrapped
 from ._algebra import blockwise, instead, numpy_since, stored
 from ._domains import ONE, PAIRS, anything, away_from, booleans, case, distinct, integers, nonzero, positive, real
@@ -356,6 +358,26 @@ def where(condition, *branches):
 
 
 OPS["where"] = instead(where, _where, np.where)
+
+
+def _chosen(condition, x, y):
+    """Return np.where, of which CuPy has none for bfloat16, and gives float32 then."""
+    found = np.where(condition, x, y)
+    if type(found) is np.ndarray or found.dtype != np.float32:
+        return found
+    dtypes = {branch.dtype for branch in (x, y) if is_array(branch)}
+    return found.astype(dtypes.pop()) if {dtype.kind for dtype in dtypes} == {"V"} else found
+
+
+def _mend_where():
+    """Let np.where run as CuPy can, once arrays other than NumPy's are there."""
+    global _where
+    op = _where.op
+    op.function = _chosen
+    _where = recorder(op)
+
+
+on_first_device(_mend_where)
 
 # Roots of sums of squares, and logarithms of sums of exponentials
 

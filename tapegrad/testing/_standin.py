@@ -764,6 +764,8 @@ def _call(name: str, args: Sequence[Any], keywords: dict[str, Any]) -> Any:
             result = function(*positional, **by_name)
         except np.linalg.LinAlgError as error:
             result = _silent_failure(error, function, positional, by_name)
+    if short == "where" and len(bound) == 3 and result.dtype.char == "E":
+        result = result.astype(np.float32)  # the first loop that fits in _sorting/search.py:167
     out = bound.get("out")
     if isinstance(out, StrictArray):
         return out
@@ -1126,16 +1128,17 @@ def _scipy_linalg(name: str, bind: Callable[..., dict[str, Any]], /, *args: Any,
 
 
 class BitGenerator:
-    """The state of a generator, which lies on the device: here the number of draws."""
+    """The state of a generator, which lies on the device as bytes: here the number of draws, and others."""
 
     def __init__(self, seed: Any) -> None:
         self._seed: Any = np.random.SeedSequence(seed).entropy
-        self._state = StrictArray(np.zeros(1, np.int64))
+        self._state = StrictArray(np.zeros(48, np.int8))
 
     def next(self) -> np.random.Generator:
         """Return a source for one draw, and count it."""
-        _here(self._state)[0] += 1
-        return np.random.default_rng([self._seed, int(self._state._host[0])])
+        count = _here(self._state).view(np.int64)
+        count[0] += 1
+        return np.random.default_rng([self._seed, int(count[0])])
 
 
 class Generator:
