@@ -608,6 +608,14 @@ def test_sums_of_segments_keep_to_their_segments(xp):
     agree(run("cuda"), run("cpu"))
 
 
+def test_weighted_fits_leave_their_operands_alone(xp):
+    def run(device):
+        x, y, w = (tg.tensor(a, device=device) for a in (np.arange(5.0), np.sin(np.arange(5.0)), np.arange(1.0, 6.0)))
+        return [np.polyfit(x, y, 2, w=w), y]
+
+    agree(run("cuda"), run("cpu"))
+
+
 def test_variances_of_numbers_with_any_freedom(xp):
     values = np.array([[1.0, 2.0, 4.0], [np.nan, 3.0, np.nan], [np.nan] * 3])
 

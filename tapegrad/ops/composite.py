@@ -596,7 +596,8 @@ def _polyfit(x, y, deg, rcond=None, full=False, w=None, cov=False):
         x, y = _together(x, y)
     else:
         x, y, w = _together(x, y, w)
-    np.polyfit(detached(x), detached(y), deg, rcond, full, detached(w), cov)
+    # A copy, because CuPy multiplies its operand by the weights, in place.
+    np.polyfit(detached(x), detached(y) if w is None else detached(y).copy(), deg, rcond, full, detached(w), cov)
     x, y = x + 0.0, y + 0.0
     order = int(deg) + 1
     powers = np.vander(x, order)

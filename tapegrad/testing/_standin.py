@@ -788,6 +788,10 @@ def _mind_differences(name: str, bound: dict[str, Any]) -> None:
         _stable(bound.get("kind"))
     if short in ("nanvar", "nanstd") and "ddof" in bound:
         bound["ddof"] = int(bound["ddof"])  # an argument of type int64 in _core/_routines_statistics.pyx:746
+    if short == "polyfit" and isinstance(bound.get("w"), StrictArray) and bound["y"].dtype.kind in "fc":
+        y, w = bound["y"], bound["w"]._host
+        bound["y"] = StrictArray(y._host.copy())
+        y._host[...] = (y._host.T * w).T  # `rhs *= w` of the operand itself in lib/_routines_poly.py:270
     if short == "inner" and bound["a"].shape[-1:] == (0,) and bound["b"].ndim:
         raise ZeroDivisionError("integer division or modulo by zero")  # linalg/_product.py:321
     if short == "tensordot" and 0 in (bound["a"].ndim, bound["b"].ndim):
