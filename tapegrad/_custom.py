@@ -42,7 +42,7 @@ class CustomOp(Op):
                 t._record = None
         return made
 
-    def links(self, record: Record) -> Iterator[tuple[Any, Any, Any]]:
+    def links(self, record: Record) -> Iterator[tuple[Any, Any, Any, int]]:
         """Return the inputs with their rules and residuals, as `Op.links`; the rules share one call of the VJP."""
         made: list[Any] = []
 
@@ -57,8 +57,8 @@ class CustomOp(Op):
 
             return run
 
-        for k, parent in enumerate(record.x or ()):
-            yield parent, (parent and rule(k, parent), len(self.names[k])), record.for_x[k]
+        for k, parent in enumerate(record.x):
+            yield parent, (parent and rule(k, parent), len(self.names[k])), record.for_x[k], k
 
     def _cotangents(self, made: Any) -> Sequence[Any]:
         """Return what the VJP returned as one cotangent per input."""

@@ -244,9 +244,9 @@ class Op:
 
     # Records
 
-    def links(self, record: Record) -> Iterator[tuple[Any, Any, Any]]:
-        """Return the inputs of a record of many: their records, their rules with the number of residuals, and these."""
-        return zip(record.x or (), self.rules, record.for_x or (), strict=False)
+    def links(self, record: Record) -> Iterator[tuple[Any, Any, Any, int]]:
+        """Return the inputs of a record of many: their records, rules with the number of residuals, these, and places."""
+        return zip(record.x, self.rules, record.for_x, itertools.count(), strict=False)
 
     def with_rules(self, parents: list[Record | None]) -> list[Record | None]:
         """Return the inputs' records, None for those that have no rule."""

@@ -194,6 +194,7 @@ def replay(
 
     mode = MODE.get()
     watched = mode if mode is not None and mode.watchers else None
+    special = create or watched is not None
     position = max(pending, default=LEAF)
     misses = 0
     waiting: list[int] | None = None
@@ -213,40 +214,43 @@ def replay(
         position -= 1
         record, g, _ = cell
         op: Any = record.op
+        x, y, space = record.x, record.y, record.space
         if wanted is not None and record in wanted:
             arrived[record] = [record, op.hooked(g) if op.hooks else g, False]
             if record.position <= floor:
                 break
         links: Any
-        space = record.space
-        if op.many:
+        if y is not None:
+            links = ((x, op.rule_x, record.for_x, 0), (y, op.rule_y, record.for_y, 1))
+        elif x is None:
+            raise HistoryError(
+                f"the history of this result was released by an earlier replay (at {op.name}); "
+                "call the first backward with retain_graph=True to replay it again"
+            )
+        elif op.many:
             if op.hooks is not None:
                 g = arrived[record][1] if record in arrived else op.hooked(g)
                 if op.retains:
                     arrived[record] = [record, g, False]
             links = op.links(record)
-        elif record.y is None:
-            parent = record.x
-            links = ((parent, op.rule_x, record.for_x),)
-            if op.into is not None and parent is not None and not create and watched is None:
+        else:
+            links = ((x, op.rule_x, record.for_x, 0),)
+            if op.into is not None and not special:
                 # A part of what the parent's cotangent is made of need not be as large as the whole.
-                cell = arrived.get(parent) if parent.op is None else pending.get(parent.position)
+                cell = arrived.get(x) if x.op is None else pending.get(x.position)
                 if cell is not None and cell[2] and op.into(cell[1], g, *record.for_x):
                     links = ()
-        else:
-            links = ((record.x, op.rule_x, record.for_x), (record.y, op.rule_y, record.for_y))
-        k = -1
-        for parent, (formula, count), saved in links:
-            k += 1
+        for parent, (formula, count), saved, k in links:
             if parent is None:
                 continue
             place = parent.position
             if place < floor and (beyond is None or place < LEAF):
                 continue
-            if create and tied and count:
-                saved = op.revive(record, k, saved)
-            if watched is not None:
-                formula = watched.rule(op, k, formula, record)
+            if special:
+                if create and tied and count:
+                    saved = op.revive(record, k, saved)
+                if watched is not None:
+                    formula = watched.rule(op, k, formula, record)
             if count == 1:
                 h = formula(g, saved)
             elif count == 0:
@@ -276,14 +280,9 @@ def replay(
             else:
                 cell[1] = cell[1] + h
                 cell[2] = not create
-        if record.x is None and record.y is None:
-            raise HistoryError(
-                f"the history of this result was released by an earlier replay (at {op.name}); "
-                "call the first backward with retain_graph=True to replay it again"
-            )
         if not retain:
             record.x = record.y = record.for_x = record.for_y = None
-        links = saved = h = cell = None
+        links = saved = parent = x = y = h = cell = None
     return {record: cell[1] for record, cell in arrived.items()}
 
 
