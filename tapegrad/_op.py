@@ -214,7 +214,7 @@ class Op:
         return [self._written_out("_x, _y, _out", names, short) for names in self.names]
 
     def _written_out(self, given: str, names: Sequence[str], short: dict[str, str]) -> Callable[..., Any]:
-        """Return what collects residuals, with the settings in its signature, so that Python binds them at full speed."""
+        """Return what collects residuals, with the settings in its signature: so Python binds them at full speed."""
         values = ", ".join(self.sources.get(name, name) for name in names)
         for long, letter in short.items():
             values = values.replace(long, letter)
@@ -245,7 +245,7 @@ class Op:
     # Records
 
     def links(self, record: Record) -> Iterator[tuple[Any, Any, Any, int]]:
-        """Return the inputs of a record of many: their records, rules with the number of residuals, these, and places."""
+        """Return the inputs of a record of many: their records, rules with the number of residuals, these, places."""
         return zip(record.x, self.rules, record.for_x, itertools.count(), strict=False)
 
     def with_rules(self, parents: list[Record | None]) -> list[Record | None]:

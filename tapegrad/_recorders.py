@@ -198,10 +198,10 @@ def _one(op: Op) -> Callable[..., Any]:
             (x, *_), kwargs = _positional(op, (), kwargs)
         for value in rest:
             if isinstance(value, Tensor):
-                rest = _settings(op, rest, kwargs)
+                rest = tuple(_settings(op, rest, kwargs))
                 break
         if kwargs:
-            rest = _settings(op, rest, kwargs)
+            rest = tuple(_settings(op, rest, kwargs))
         if not isinstance(x, Tensor):
             return function(x, *rest, **kwargs)
         a = x._array

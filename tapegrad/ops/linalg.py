@@ -33,7 +33,7 @@ from numpy.lib.array_utils import normalize_axis_index, normalize_axis_tuple
 from numpy.linalg import LinAlgError
 
 from .._array import as_array, device_of, zeros
-from .._op import composite, constant, general
+from .._op import composite, constant, general, multilinear
 from .._tensor import Tensor, detached, wrapped
 from ..errors import UnsupportedError
 from ..typing import Axis
@@ -212,6 +212,44 @@ _complete = general(
     name="Hermitian from its lower triangle",
     on=hermitian,
     cases=SQUARES,
+)
+
+
+# The cotangent of a matrix from that of its singular values (or eigenvalues: q is then the adjoint of p), and
+# its transpose: how the values change with the matrix. They are rows because a derivative of theirs by the vectors may
+# be rounding alone: in p and in q there would be two roundings of one product, and their difference would be taken for
+# dependence on phases, or on a choice of basis. So that product is made once, and both are brought in line with it.
+
+
+def _for_left(h: Any, p: Any, g: Any, q: Any) -> Any:
+    found = (h @ T(q)) * g[..., None, :]
+    return found + conj(p) @ ((T(p) @ h @ T(q)) * g[..., None, :] - T(p) @ found)
+
+
+def _for_right(h: Any, p: Any, g: Any, q: Any) -> Any:
+    found = g[..., :, None] * (T(p) @ h)
+    return found + (g[..., :, None] * (T(p) @ h @ T(q)) - found @ T(q)) @ conj(q)
+
+
+_from_values: Any = multilinear(
+    lambda p, g, q: (p * g[..., None, :]) @ q,
+    lambda h, p, g, q: _for_left(h, p, g, q),
+    lambda h, p, q: _to_values(h, p, q),
+    lambda h, p, g, q: _for_right(h, p, g, q),
+    inputs="p g q",
+    name="cotangent from singular values",
+    on=anything,
+    cases=[case((4, 3), (3,), (3, 3)), case((2, 2, 1), (2, 1), (2, 1, 3)), case((2, 0), (0,), (0, 3))],
+)
+_to_values: Any = multilinear(
+    lambda t, p, q: np.sum((T(p) @ t) * q, axis=-1),
+    lambda h, p, q: _from_values(p, h, q),
+    lambda h, t, p, q: _for_left(t, p, h, q),
+    lambda h, t, p, q: _for_right(t, p, h, q),
+    inputs="t p q",
+    name="tangents of singular values",
+    on=anything,
+    cases=[case((4, 3), (4, 3), (3, 3)), case((2, 2, 3), (2, 2, 1), (2, 1, 3)), case((2, 3), (2, 0), (0, 3))],
 )
 
 
@@ -561,16 +599,15 @@ instead(_qr, _factors, np.linalg.qr)
 
 
 def _eigh_vjp(gw: Any, gv: Any, w: Any, v: Any) -> Any:
+    h: Any = None if gw is None else _hermitian_part(_from_values(conj(v), gw, T(v)))
     if gv is None:
-        return (conj(v) * gw[..., None, :]) @ T(v)
+        return h
     m = T(v) @ gv
     gap = w[..., None, :] - w[..., :, None]
     near = _near(gap, w)
     doubtful = False if gw is None else np.logical_not(_identity(near))
-    left = conj(v) @ _quotient((m - H(m)) / 2, gap, near, _size(gv), doubtful)
-    if gw is not None:
-        left = left + conj(v) * gw[..., None, :]
-    return left @ T(v)
+    turned = conj(v) @ _quotient((m - H(m)) / 2, gap, near, _size(gv), doubtful) @ T(v)
+    return turned if h is None else h + turned
 
 
 _eigh = general(
@@ -622,20 +659,20 @@ def _for_vectors(h: Any, g: Any, v: Any) -> Any:
 # The cotangent of a matrix from that of its eigenvalues, and its transpose: the change of the eigenvalues with that of
 # the matrix. They are rows because a derivative of theirs made of products would depend on stretches and phases by its
 # rounding, which the rule of eigenvectors takes for what it is.
-_from_values: Any = general(
+_from_eigenvalues: Any = general(
     lambda g, v: np.linalg.solve(T(v), g[..., :, None] * T(v)),
     "g v",
     "out",
-    [lambda h, v: _to_values(h, v), lambda h, g, v: _for_vectors(h, g, v)],
+    [lambda h, v: _to_eigenvalues(h, v), lambda h, g, v: _for_vectors(h, g, v)],
     name="cotangent from eigenvalues",
     on=(anything, invertible),
     cases=[case((3,), (3, 3)), case((2, 3), (2, 3, 3)), case((0,), (0, 0))],
 )
-_to_values: Any = general(
+_to_eigenvalues: Any = general(
     lambda t, v: np.sum(T(np.linalg.solve(v, t)) * v, axis=-2),
     "t v",
     "out",
-    [lambda h, v: _from_values(h, v), lambda h, t, v: _for_vectors(t, h, v)],
+    [lambda h, v: _from_eigenvalues(h, v), lambda h, t, v: _for_vectors(t, h, v)],
     name="tangents of eigenvalues",
     on=(anything, invertible),
     cases=[case((3, 3), (3, 3)), case((2, 3, 3), (2, 3, 3)), case((0, 0), (0, 0))],
@@ -655,7 +692,7 @@ def _unless_defective(w: Any, v: Any) -> Any:
 
 
 def _eig_vjp(gw: Any, gv: Any, w: Any, v: Any, a_dtype: Any) -> Any:
-    h: Any = None if gw is None else _from_values(gw, v) * _unless_defective(w, v)
+    h: Any = None if gw is None else _from_eigenvalues(gw, v) * _unless_defective(w, v)
     if gv is None:
         return h
     if a_dtype.kind != "c" and v.dtype.kind == "c":
@@ -695,7 +732,7 @@ def _svd_vjp(gu: Any, gs: Any, gvh: Any, u: Any, s: Any, vh: Any) -> Any:
     k = s.shape[-1]
     u1, v1 = conj(u[..., :k]), conj(vh[..., :k, :])
     if gu is None and gvh is None:
-        return (u1 * (gs * np.sign(s))[..., None, :]) @ v1
+        return _from_values(u1, gs * np.sign(s), v1)
     gu = zeros(u.shape, u.dtype, detached(u)) if gu is None else gu
     gvh = zeros(vh.shape, vh.dtype, detached(vh)) if gvh is None else gvh
     of_u, of_v = T(u) @ gu, H(gvh @ T(vh))
@@ -707,10 +744,9 @@ def _svd_vjp(gu: Any, gs: Any, gvh: Any, u: Any, s: Any, vh: Any) -> Any:
     doubtful = False if gs is None else np.logical_not(_identity(near))
     of_x, of_y = x[..., :k, :k], y[..., :k, :k]
     turn, shear = _quotient(of_x + of_y, gap, near, size, doubtful), _quotient(of_x - of_y, total, none, size, doubtful)
-    left = u1 @ ((turn + shear) / 2)
+    h = u1 @ ((turn + shear) / 2) @ v1
     if gs is not None:
-        left = left + u1 * gs[..., None, :]
-    h = left @ v1
+        h = h + _from_values(u1, gs, v1)
     # Directions outside the k columns of u, or rows of vh; where these are complete, the ones that are left over may be
     # rotated among each other.
     free = []

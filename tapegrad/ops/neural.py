@@ -307,7 +307,8 @@ def _gelu(x: Any, approximate: str, sloped: bool) -> tuple[Any, Any]:
     x = _floating(x)
     wide = accumulation_dtype(x.dtype)
     if wide is not None:
-        return tuple([a if a is None else a.astype(x.dtype) for a in _gelu(x.astype(wide), approximate, sloped)])
+        out, slope = _gelu(x.astype(wide), approximate, sloped)
+        return out.astype(x.dtype), None if slope is None else slope.astype(x.dtype)
     kernel = _gelu_tanh if approximate == "tanh" else _gelu_exact
     flat = np.reshape(x, -1)
     size = 131072 // flat.dtype.itemsize
@@ -398,7 +399,7 @@ def smooth_relu(x: Any, approximate: str = "none") -> Any:
 
 
 def _gelu_vjp(g: Any, x: Any, approximate: str = "none", slope: Any = None) -> Any:
-    """Return g times the derivative, which the forward pass may have left: together they take two thirds of the time."""
+    """Return g times the derivative, which the forward pass may have left: both take two thirds of the time then."""
     return (gelu_slope(x, approximate) if slope is None or isinstance(g, Tensor) else slope) * g
 
 

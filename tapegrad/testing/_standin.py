@@ -809,7 +809,8 @@ def _stable(kind: Any) -> None:
 
 def _several_axes(bound: dict[str, Any]) -> None:
     """Refuse transforms along several axes that CuPy computes otherwise than NumPy (fft/_fft.py:42, 212, 586)."""
-    a, s, axes = (None if bound.get(name, _ABSENT) is _ABSENT else bound[name] for name in ("a", "s", "axes"))
+    a: Any = bound["a"]
+    s, axes = (None if bound.get(name, _ABSENT) is _ABSENT else bound[name] for name in ("s", "axes"))
     if 0 in a.shape:
         raise ValueError("Invalid number of FFT data points (0) specified.")
     if s is not None and -1 in s:

@@ -280,6 +280,40 @@ def test_second_derivatives_of_eigenvalues_do_not_depend_on_vectors(power, n, re
     np.testing.assert_allclose(tg.jvp(along, (a,), (t,))[1].data, np.vdot(expected, t).real, atol=lost * n * n)
 
 
+@given(power=st.integers(1, 2), sides=st.integers(1, 2), m=st.integers(1, 4), n=st.integers(1, 4), seed=st.integers(0))
+def test_second_derivatives_of_singular_values_do_not_depend_on_phases(power, sides, m, n, seed):
+    # Along what has no part in the vectors of the largest one on one side, or on both, they do not turn in phase.
+    rng = np.random.default_rng(seed)
+    a, t = rng.normal(size=(2, m, n)) + 1j * rng.normal(size=(2, m, n))
+    u, s, vh = np.linalg.svd(a)
+    t = t - u[:, :1] @ (u[:, :1].conj().T @ t)
+    t = t if sides == 1 else t - (t @ vh[:1].conj().T) @ vh[:1]
+    gap = min(s[0] - s[1], 1) if len(s) > 1 else s[0]
+    agree_on_second_derivatives(lambda a: np.linalg.svdvals(a)[0] ** power, a, t, gap)
+
+
+@given(power=st.integers(1, 2), complex_=st.booleans(), n=st.integers(1, 4), seed=st.integers(0))
+def test_second_derivatives_of_eigenvalues_do_not_depend_on_phases(power, complex_, n, seed):
+    rng = np.random.default_rng(seed)
+    a, t = rng.normal(size=(2, n, n)) + (1j * rng.normal(size=(2, n, n)) if complex_ else 0)
+    a, t = a + a.conj().T, t + t.conj().T
+    w, v = np.linalg.eigh(a)
+    beside = np.eye(n) - v[:, :1] @ v[:, :1].conj().T
+    gap = min(w[1] - w[0], 1) if n > 1 else 1.0
+    agree_on_second_derivatives(lambda a: np.linalg.eigvalsh(a)[0] ** power, a, beside @ t @ beside, gap)
+
+
+def agree_on_second_derivatives(loss, a, t, gap):
+    """Compare those along `t`, in three ways, with differences; the derivatives go up to the fourth in 1 / gap."""
+    step, slope = 1e-5, tg.grad(loss)
+    expected = (slope(a + step * t).data - slope(a - step * t).data) / (2 * step)
+    lost = 1e-6 * max(np.abs(t).max(), 1) ** 3 / gap**4
+    along = tg.grad(lambda a: tg.jvp(loss, (a,), (t,))[1])
+    np.testing.assert_allclose(second(loss, a, t), expected, atol=lost)
+    np.testing.assert_allclose(tg.jvp(slope, (a,), (t,))[1].data, expected, atol=lost)
+    np.testing.assert_allclose(along(a).data, expected, atol=lost)
+
+
 # Choices of phase, and of vectors that complete a basis
 
 

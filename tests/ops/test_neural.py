@@ -451,7 +451,7 @@ def test_only_what_formulas_name_is_kept():
     }
     assert kept["sigmoid"] == kept["relu"] == (("out",),)
     assert kept["silu"] == kept["softplus"] == (("x",),)
-    assert kept["gelu"] == (("x", "approximate"),)
+    assert kept["gelu"] == (("x", "approximate", "slope"),)
     assert kept["softmax"] == kept["log_softmax"] == (("out", "axis"),)
 
 
