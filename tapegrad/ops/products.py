@@ -301,7 +301,7 @@ multilinear(
 
 def _mend_inner() -> None:
     """Let inner products run as CuPy can, once arrays other than NumPy's are there."""
-    op: Any = OPS[np.inner].op  # type: ignore[attr-defined]
+    op: Any = OPS[np.inner].op
     op.function = _inner
     op.public = OPS[np.inner] = recorder(op, _inner)
 
