@@ -69,12 +69,12 @@ def recorder(op: Op, function: Callable[..., Any] | None = None) -> Callable[...
     return made
 
 
-def _keeps(op: Op, k: int) -> tuple[bool, bool, bool, bool]:
-    """Return whether formula `k` keeps just the first input, the second, or the result, or something else."""
+def _keeps(op: Op, k: int) -> tuple[bool, bool, bool, bool | None]:
+    """Return whether formula `k` keeps just the first input, the second, or the result, or other things (or None)."""
     names = op.names[k]
     x, y = (*op.inputs, "")[:2]
     keeps = (names == (x,), names == (y,), names == op.outputs)
-    return (*keeps, bool(names) and not any(keeps))
+    return (*keeps, (names != () and not any(keeps)) or None)
 
 
 def _unary(op: Op, function: Callable[..., Any]) -> Callable[..., Any]:
