@@ -65,12 +65,12 @@ def main(arguments: list[str] | None = None) -> int:
         return measure_ops(options, command)
 
     # Only now may numpy be imported: the libraries read the number of threads when they are loaded.
-    from . import devices, frameworks, higher, networks, operations, processes, report
+    from . import cuda, frameworks, higher, networks, operations, processes, report
     from .core import Settings
 
     workloads = [*operations.WORKLOADS, *networks.WORKLOADS, *higher.WORKLOADS, *processes.WORKLOADS]
     if options.device != "cpu":
-        workloads = devices.WORKLOADS
+        workloads = cuda.WORKLOADS
     if options.only:
         wanted = [word.strip() for word in options.only.split(",")]
         for word in wanted:

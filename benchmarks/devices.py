@@ -1,316 +1,75 @@
-"""Workloads for a CUDA device, and the one command that runs everything on one: `python -m benchmarks.devices`.
+"""The one command that runs everything on a CUDA device: `python -m benchmarks.devices`.
 
-That command runs the whole test suite (the tests marked `gpu` find the device), the main job and the examples on the
-device, then all workloads below, and puts what came out, with the date, the card and the versions, into
-benchmarks/README.md. With `--device cpu` it does the same on the host, to see that it works; there it writes nothing.
+What it runs are commands in parts, in the order of what matters most: the tests that need a device; the main job and
+the examples; the workloads; every op on the device, in slices; the rest of the test suite. What each comes to goes into
+benchmarks/README.md as soon as it is known, below the card and the versions, and what has not run is said to have not:
+so the command may be cut off at any time. Called again, on the same card and versions, it goes on with what has not
+passed there; --parts runs parts again. All other options are those of `python -m benchmarks`, for the workloads.
+With `--device cpu` it does the same on the host, to see that it works; there it writes nothing.
 """
 
 from __future__ import annotations
 
 import argparse
-import contextlib
 import datetime
-import json
 import re
+import shlex
 import subprocess
 import sys
 import tempfile
-import time
-import tracemalloc
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
+from . import __main__ as benchmarks
 from . import report
-from .core import Budget, Check, Row, Settings, Workload
-from .frameworks import Eager, Framework, Problem, Step
-from .networks import perceptron_problem, recurrent_problem, seed_network_problem, transformer_problem
-from .operations import chain_problem, elementwise_problem
 
 README = Path(__file__).with_name("README.md")
 ROOT = Path(__file__).parents[1]
+PASSED = "passed"
+FOLDER = "FOLDER"
+"""Stands for a temporary folder in commands."""
 
-# What only a device can tell
-
-
-def library(framework: Framework) -> Any:
-    """Return numpy, cupy, or the stand-in for cupy that a framework computes with; None for PyTorch."""
-    return getattr(framework, "library", None)
-
-
-def synchronizations(framework: Framework, step: Step) -> int:
-    """Return how often a step waits for the device; CuPy tells only whether it does at all, by 1."""
-    module = library(framework)
-    if module.__name__ == "strict":
-        from tapegrad.testing import counting
-
-        with counting() as counts:
-            step()
-        return counts.synchronizations
-    if module.__name__ != "cupy":
-        return 0
-    import cupyx
-
-    try:
-        with contextlib.ExitStack() as stack:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # it says that it may miss waits outside CuPy
-                stack.enter_context(cupyx.allow_synchronize(False))
-            step()
-    except cupyx.DeviceSynchronized:
-        return 1
-    return 0
+SLICES = 16
+"""In how many the test of every op comes, each of which ends within minutes."""
 
 
-@contextlib.contextmanager
-def peak_memory(framework: Framework) -> Iterator[list[int]]:
-    """Return a context that appends to its list the most bytes that arrays took in it, beyond what they took before.
-
-    On a device that is what CuPy's pool gave out, and PyTorch's own figure; on the host what NumPy asked for.
-    """
-    found: list[int] = []
-    module = library(framework)
-    if module is not None and module.__name__ == "cupy":
-        hook = _hook(module)
-        with hook:
-            yield found
-        found.append(hook.peak)
-    elif module is None and getattr(framework, "device", "cpu") != "cpu":
-        cuda = framework.torch.cuda  # type: ignore[attr-defined]  # only PyTorch has no library
-        cuda.reset_peak_memory_stats()
-        before = cuda.memory_allocated()
-        yield found
-        found.append(cuda.max_memory_allocated() - before)
-    else:
-        tracemalloc.start()
-        try:
-            before, _ = tracemalloc.get_traced_memory()
-            yield found
-            found.append(tracemalloc.get_traced_memory()[1] - before)
-        finally:
-            tracemalloc.stop()
-
-
-def _hook(cupy: Any) -> Any:
-    """Return a hook of CuPy's memory pool that knows the most bytes that were given out under it."""
-
-    class Peak(cupy.cuda.MemoryHook):  # type: ignore[misc]  # cupy has no types
-        name = "peak"
-        used = peak = 0
-
-        def malloc_postprocess(self, **event: Any) -> None:
-            self.used += event["mem_size"]
-            self.peak = max(self.peak, self.used)
-
-        def free_postprocess(self, **event: Any) -> None:
-            self.used -= event["mem_size"]
-
-    return Peak()
-
-
-# Workloads
-
-
-@dataclass(frozen=True)
-class Host:
-    """What recording costs the host: operations are handed to the device, and nobody waits for it meanwhile."""
-
-    name: str
-    group: str
-    what: str
-    problem: Callable[[], Problem]
-    tiny: Callable[[], Problem]
-    limit: float
-
-    def run(self, frameworks: Sequence[Framework], settings: Settings) -> list[Row]:
-        """Return the host's seconds for each operation of a forward pass, recorded and not."""
-        problem = self.tiny() if settings.tiny else self.problem()
-        count = problem.operations or 1
-        row = Row(self.name, self.what, "operation")
-        passes: dict[Framework, Callable[[], Any]] = {}
-        for framework in frameworks:
-            if isinstance(framework, Eager):
-                passes[framework], _ = framework.tracked(problem)
-            elif library(framework) is not None:
-                passes[framework] = _plain(framework, problem)
-        samples: dict[str, list[float]] = {framework.name: [] for framework in passes}
-        for _ in settings.progress(range(settings.repeat + 3), self.name):
-            for framework, run in passes.items():
-                framework.wait(None)
-                start = time.perf_counter()
-                result = run()
-                samples[framework.name].append((time.perf_counter() - start) / count)
-                framework.wait(result)
-        # The first rounds compile kernels and fill the pool.
-        row.take({name: times[3:] for name, times in samples.items()})
-        check = Budget("hand", self.limit, more=True).check(row)
-        row.checks = [check] if check else []
-        return [row]
-
-
-def _plain(framework: Framework, problem: Problem) -> Callable[[], Any]:
-    """Return the loss of `problem` in plain CuPy or NumPy, through NumPy's functions as tensors are."""
-    module = library(framework)
-    arrays = [module.array(a)[()] for a in (*problem.constants, *problem.parameters)]
-    return lambda: problem.loss(module, *arrays)
-
-
-@dataclass(frozen=True)
-class Waits:
-    """How often a training step waits for the device."""
-
-    name: str
-    group: str
-    what: str
-    problem: Callable[[], Problem]
-    tiny: Callable[[], Problem]
-
-    def run(self, frameworks: Sequence[Framework], settings: Settings) -> list[Row]:
-        """Return a row that says how often tapegrad's step waits; it may not."""
-        problem = self.tiny() if settings.tiny else self.problem()
-        row = Row(self.name, self.what, "step")
-        for framework in frameworks:
-            if framework.name == "tapegrad":
-                step = framework.prepare(problem)
-                framework.wait(step())
-                row.checks = [Check(synchronizations(framework, step), 0, "synchronizations in a step")]
-        return [row]
-
-
-@dataclass(frozen=True)
-class Peak:
-    """The most memory that a training step takes."""
-
-    name: str
-    group: str
-    what: str
-    problem: Callable[[], Problem]
-    tiny: Callable[[], Problem]
-
-    def run(self, frameworks: Sequence[Framework], settings: Settings) -> list[Row]:
-        """Return the peak of memory in training steps, beyond data and parameters."""
-        problem = self.tiny() if settings.tiny else self.problem()
-        row = Row(self.name, self.what, "step", "bytes")
-        samples: dict[str, list[float]] = {}
-        for framework in frameworks:
-            if library(framework) is None and getattr(framework, "device", "cpu") == "cpu":
-                continue  # what PyTorch takes on the host, nobody here can tell
-            step = framework.prepare(problem)
-            framework.wait(step())
-            with peak_memory(framework) as found:
-                for _ in range(3):
-                    framework.wait(step())
-            samples[framework.name] = [float(bytes_) for bytes_ in found]
-        row.take(samples)
-        check = Budget("torch", 1.0).check(row)
-        row.checks = [check] if check else []
-        return [row]
-
-
-SMALL, LARGE = [Budget("torch", 1.5)], [Budget("torch", 1.05)]
-
-_STEPS: list[tuple[str, str, Callable[[], Problem], Callable[[], Problem], list[Budget]]] = [
-    (
-        "seed-network",
-        "an epoch of the 3-4-2 perceptron",
-        seed_network_problem,
-        seed_network_problem,
-        SMALL,
-    ),
-    (
-        "perceptron-small",
-        "a training step of 64-128-64-10, batch 64, float32",
-        partial(perceptron_problem, 64, 64, 128, 64, 10),
-        partial(perceptron_problem, 3, 4, 5, 6, 3),
-        SMALL,
-    ),
-    (
-        "perceptron-middle",
-        "a training step of 784-512-512-10, batch 256, float32",
-        partial(perceptron_problem, 256, 784, 512, 512, 10),
-        partial(perceptron_problem, 2, 7, 5, 5, 4),
-        SMALL,
-    ),
-    (
-        "perceptron-large",
-        "a training step of 4096-8192-8192-1000, batch 4096, float32",
-        partial(perceptron_problem, 4096, 4096, 8192, 8192, 1000),
-        partial(perceptron_problem, 2, 7, 5, 5, 4),
-        LARGE,
-    ),
-    (
-        "recurrent",
-        "50 steps of h = tanh(x[t] wx + h wh + b), hidden 64, batch 32, float32, forward and backward",
-        partial(recurrent_problem, 50, 32, 64, 64),
-        partial(recurrent_problem, 3, 2, 4, 5),
-        SMALL,
-    ),
-    (
-        "transformer-small",
-        "a block of width 64, 4 heads, 64 tokens, batch 8, float32, forward and backward",
-        partial(transformer_problem, 8, 64, 64, 4),
-        partial(transformer_problem, 2, 3, 8, 2),
-        SMALL,
-    ),
-    (
-        "transformer-large",
-        "a block of width 1024, 16 heads, 1024 tokens, batch 16, float32, forward and backward",
-        partial(transformer_problem, 16, 1024, 1024, 16),
-        partial(transformer_problem, 2, 3, 8, 2),
-        LARGE,
-    ),
-    (
-        "elementwise",
-        "sum(tanh(x * w + b) * sigmoid(x * b - w)) on 30,000,000 elements, float32",
-        partial(elementwise_problem, 30_000_000, "float32"),
-        partial(elementwise_problem, 7, "float32"),
-        [],
-    ),
-]
-
-WORKLOADS: list[Any] = [
-    Host(
-        "host-chain",
-        "host",
-        "1,000 multiplications and additions of 8 elements, forward: the host's time for each, recorded and by CuPy",
-        partial(chain_problem, (8,), 500),
-        partial(chain_problem, (8,), 3),
-        3.0,
-    ),
-    Workload(
-        "chain",
-        "host",
-        "the same, forward and backward, until the device has finished",
-        partial(chain_problem, (8,), 500),
-        partial(chain_problem, (8,), 3),
-        SMALL,
-    ),
-    *(Workload(name, "steps", what, problem, tiny, budgets) for name, what, problem, tiny, budgets in _STEPS),
-    *(Waits(f"waits-{name}", "waits", what, problem, tiny) for name, what, problem, tiny, _ in _STEPS),
-    *(
-        Peak(f"peak-{name}", "peak", what, problem, tiny)
-        for name, what, problem, tiny, _ in _STEPS
-        if name.endswith("large")
-    ),
-]
-"""What is measured on a CUDA device instead of the workloads of the host."""
-
-# The one command
+def parts(device: str, options: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Return the commands of each part, as `python` runs them; `options` go to the benchmarks."""
+    on = f"--device {device}"
+    figures = " ".join([f"-m benchmarks {on} --markdown", shlex.join(options)]).rstrip()
+    groups = ("waits", "host", "steps", "peak") if device != "cpu" and "--only" not in options else ()
+    return {
+        "tests": ["-m pytest -q -rf -m gpu -k 'not sweep' tests"],
+        "examples": [
+            f"-m tapegrad {on} --quiet --epochs 20 --output {FOLDER}/report",
+            f"-m tapegrad.examples.seed_network {on} --output {FOLDER}",
+            f"-m tapegrad.examples.node_graph {on}",
+            f"-m tapegrad.examples.layer_backprop {on}",
+        ],
+        "benchmarks": [f"{figures} --only {group}" for group in groups] or [figures],
+        "sweep": [
+            *(f"-m pytest -q -rf tests/test_device.py::test_sweep_of_every_op[{i}]" for i in range(SLICES)),
+            "-m pytest -q -rf tests/test_device.py::test_sweep_of_what_cupy_refuses",
+        ],
+        "suite": [
+            f"-m pytest -q -rf -m 'not gpu and not deep and not mutation and not peers' {files}"
+            for files in ("tests --ignore=tests/ops", "tests/ops")
+        ],
+    }
 
 
 def card(device: str) -> str:
-    """Return which device it is, with the versions of its driver and of CUDA.
+    """Return which device it is, and the versions of its driver, of CUDA and of the libraries.
 
     Raises
     ------
     TapegradError
         If it cannot be used: what to install, or change.
     """
+    versions = report.machine()["versions"]
+    named = ", ".join(f"{name} {versions[name]}" for name in ("tapegrad", "numpy", "cupy", "torch") if name in versions)
     if device == "cpu":
-        return "no device: the host itself"
+        return f"no device: the host itself, {named}"
     import tapegrad
 
     tapegrad.zeros(1, device=device)  # raises the error that names what is wrong
@@ -320,97 +79,81 @@ def card(device: str) -> str:
     name = runtime.getDeviceProperties(cupy.cuda.Device().id)["name"]
     driver, built = (f"{v // 1000}.{v % 1000 // 10}" for v in (runtime.driverGetVersion(), runtime.runtimeGetVersion()))
     name = name.decode() if isinstance(name, bytes) else name
-    return f"{name}, driver for CUDA {driver}, CUDA {built}, cupy {cupy.__version__}"
+    return f"{name}, driver for CUDA {driver}, CUDA {built}, {named}"
 
 
-@dataclass
-class Result:
-    """What one part of the command came to."""
+def ran(command: str) -> str:
+    """Run a command from the root of the repository, showing what it prints, and return what it came to, in Markdown.
 
-    what: str
-    command: str
-    passed: bool
-    says: str
-
-
-def ran(what: str, *arguments: str) -> Result:
-    """Run a Python command from the root of the repository, showing what it prints, and return what it came to."""
-    command = f"python {' '.join(arguments)}"
-    print(f"\n== {what}: {command}", flush=True)
+    That is its last line, and the table of figures if it made one.
+    """
     lines = []
-    with subprocess.Popen(
-        [sys.executable, *arguments], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    ) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            print(line, end="", flush=True)
-            lines.append(line.strip())
-    status = process.returncode
-    last = next((line for line in reversed(lines) if line), "")
-    return Result(what, command, status == 0, re.sub(r"^=+ | =+$", "", last))
-
-
-def section(device: str, about: str, results: Sequence[Result], table: str) -> str:
-    """Return what goes into benchmarks/README.md: date and card, what ran, and the table of figures."""
+    with tempfile.TemporaryDirectory() as folder:
+        words = [word.replace(FOLDER, folder) for word in shlex.split(command)]
+        with subprocess.Popen(
+            [sys.executable, *words], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
+                print(line, end="", flush=True)
+                lines.append(line.strip().replace(folder, FOLDER))
+    table = [line for line in lines if line.startswith("|")] if "--markdown" in words else []
+    last = next((line for line in reversed(lines) if line and line not in table), "")
+    status = PASSED if process.returncode == 0 else "FAILED"
     date = datetime.datetime.now(datetime.UTC).date().isoformat()
-    lines = [f"{date}, {about}.", "", "| what | command | result |", "|---|---|---|"]
-    lines += [f"| {r.what} | `{r.command}` | {'passed' if r.passed else 'FAILED'}: {r.says} |" for r in results]
-    return "\n".join([*lines, "", table.strip() or "No figures."])
+    told = f"* `python {command}`: {status}, {date}: {last.strip('= ')}"
+    return "\n".join([told, "", *table] if table else [told])
+
+
+def section(about: str, plan: Mapping[str, Iterable[str]], found: Mapping[str, str]) -> str:
+    """Return what goes into benchmarks/README.md: the card, and what each command came to, or that it has not run."""
+    lines = [f"{about}."]
+    for part, commands in plan.items():
+        lines += ["", f"**{part}**", ""]
+        for command in commands:
+            told = found.get(command, f"* `python {command}`: has not run")
+            lines += [told, ""] if "\n" in told else [told]
+    return "\n".join(lines)
+
+
+def told(text: str, about: str) -> dict[str, str]:
+    """Return what a README tells of commands that ran, if its section is about this card and these versions."""
+    rest = text.partition(f"\n{about}.\n")[2].partition("<!--")[0]
+    entries = re.split(r"\n+(?=\* `|\*\*)", rest.rstrip())
+    return {match[1]: match[0] for e in entries if (match := re.match(r"(?s)\* `python (.*?)`: (?!has not).*", e))}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run everything on a device, and return the exit status: 0 if all of it passed, 2 if there is no device."""
     parser = argparse.ArgumentParser("python -m benchmarks.devices", description=__doc__)
     parser.add_argument("--device", choices=["cuda", "cpu"], default="cuda", help="cpu: only to see that this works")
-    parser.add_argument("--tiny", action="store_true", help="toy sizes of the workloads")
-    parser.add_argument("--only", metavar="NAMES", help="some workloads, as for python -m benchmarks")
-    parser.add_argument("--tests", default="tests", metavar="PATHS", help="the tests to run (default: all)")
-    options = parser.parse_args(arguments)
+    parser.add_argument("--parts", metavar="NAMES", help=f"some of {','.join(parts(''))}; default: what has not passed")
+    options, rest = parser.parse_known_args(arguments)
+    benchmarks.parser().parse_args(rest)  # which ends the program where they are wrong
+    plan = parts(options.device, rest)
+    wanted = options.parts.split(",") if options.parts else list(plan)
+    if unknown := set(wanted) - set(plan):
+        parser.error(f"got --parts {','.join(sorted(unknown))}, expected some of {','.join(plan)}")
     try:
         about = card(options.device)
     except Exception as error:
         print(f"python -m benchmarks.devices: {error}", file=sys.stderr)
         return 2
     print(about)
-    device = ("--device", options.device)
-    with tempfile.TemporaryDirectory() as folder:
-        results = [
-            ran("tests", "-m", "pytest", "-q", "-rf", *options.tests.split()),
-            ran("main job", "-m", "tapegrad", *device, "--quiet", "--epochs", "20", "--output", f"{folder}/report"),
-            ran("seed network", "-m", "tapegrad.examples.seed_network", *device, "--output", folder),
-            ran("node graph", "-m", "tapegrad.examples.node_graph", *device),
-            ran("layers", "-m", "tapegrad.examples.layer_backprop", *device),
-        ]
-        figures = ["-m", "benchmarks", *device, "--json", f"{folder}/figures.json"]
-        figures += ["--tiny", "--repeat", "1"] if options.tiny else []
-        figures += ["--only", options.only] if options.only else []
-        results.append(ran("benchmarks", *figures))
-        table = Path(f"{folder}/figures.json")
-        markdown = _markdown(table, options.device) if table.exists() else ""
-    made = section(options.device, about, [_without(folder, r) for r in results], markdown)
-    print(f"\n{made}")
-    if options.device != "cpu":
-        README.write_text(report.rewritten(README.read_text(), made, "device"))
-        print(f"\nwritten into {README.relative_to(ROOT)}")
-    return int(not all(r.passed for r in results))
+    found = {} if options.device == "cpu" else told(README.read_text(), about)
+    commands = [c for part in plan if part in wanted for c in plan[part] if options.parts or not passed(c, found)]
+    for command in commands:
+        print(f"\n== python {command}", flush=True)
+        found[command] = ran(command)
+        if options.device != "cpu":
+            README.write_text(report.rewritten(README.read_text(), section(about, plan, found), "device"))
+    print(f"\n{section(about, plan, found)}")
+    return int(not all(passed(command, found) for command in commands))
 
 
-def _without(folder: str, result: Result) -> Result:
-    return Result(*(v.replace(folder, "FOLDER") if isinstance(v, str) else v for v in vars(result).values()))
-
-
-def _markdown(figures: Path, device: str) -> str:
-    """Return the table of figures that the benchmarks left as JSON."""
-    found = json.loads(figures.read_text())
-    rows = []
-    for entry in found["rows"]:
-        checks = [Check(c["found"], c["limit"], c["unit"]) for c in entry["checks"]]
-        keep = {name: value for name, value in entry.items() if name in Row.__dataclass_fields__ and name != "checks"}
-        rows.append(Row(**keep, checks=checks))
-    kept = found["settings"]
-    settings = Settings(kept["repeat"], kept["least_seconds"], kept["tiny"], kept["threads"], kept["device"])
-    names = [name for name in ("tapegrad", "hand", "torch") if any(name in row.values for row in rows)]
-    return report.as_markdown(rows, names or ["tapegrad"], settings)
+def passed(command: str, found: Mapping[str, str]) -> bool:
+    """Return whether a command has run, and passed."""
+    return found.get(command, "").startswith(f"* `python {command}`: {PASSED}")
 
 
 if __name__ == "__main__":

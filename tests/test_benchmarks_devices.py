@@ -1,5 +1,6 @@
 """The workloads for a device, on the host and on the stand-in for CuPy, and the command that runs everything on one."""
 
+import subprocess
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 # The benchmarks are not part of the package, so they are found from the root of the repository.
 sys.path.insert(0, str(ROOT))
 try:
-    from benchmarks import core, devices, frameworks, report
+    from benchmarks import core, cuda, devices, frameworks
 finally:
     sys.path.remove(str(ROOT))
 
@@ -29,12 +30,12 @@ def libraries(module):
 
 
 @pytest.mark.parametrize("module", [np, strict], ids=["host", "stand-in"])
-@pytest.mark.parametrize("workload", devices.WORKLOADS, ids=lambda w: w.name)
+@pytest.mark.parametrize("workload", cuda.WORKLOADS, ids=lambda w: w.name)
 def test_workloads_run_and_agree(workload, module):
     (row,) = workload.run(libraries(module), TINY)
     assert not row.refused
     assert not row.failed
-    if isinstance(workload, devices.Waits):
+    if isinstance(workload, cuda.Waits):
         (check,) = row.checks
         assert (check.found, check.kept) == (0, True)
     else:
@@ -43,20 +44,20 @@ def test_workloads_run_and_agree(workload, module):
 
 
 def test_names_are_unique_and_every_group_has_workloads():
-    names = [workload.name for workload in devices.WORKLOADS]
+    names = [workload.name for workload in cuda.WORKLOADS]
     assert len(set(names)) == len(names)
-    assert {workload.group for workload in devices.WORKLOADS} == {"host", "steps", "waits", "peak"}
+    assert {workload.group for workload in cuda.WORKLOADS} == {"host", "steps", "waits", "peak"}
 
 
 def test_a_step_that_waits_is_counted():
     (framework, _) = libraries(strict)
     x = strict.ones(3)
-    assert devices.synchronizations(framework, lambda: float(x[0]) + float(x[1])) == 2
-    assert devices.synchronizations(frameworks.Tapegrad(), lambda: 1.0) == 0
+    assert cuda.synchronizations(framework, lambda: float(x[0]) + float(x[1])) == 2
+    assert cuda.synchronizations(frameworks.Tapegrad(), lambda: 1.0) == 0
 
 
 def test_peak_memory_is_what_arrays_took():
-    with devices.peak_memory(frameworks.Hand()) as found:
+    with cuda.peak_memory(frameworks.Hand()) as found:
         a = np.ones(100_000)
         del a
         np.ones(10_000)
@@ -74,55 +75,121 @@ def test_peak_memory_on_a_device_is_told_by_a_hook_of_its_pool():
     cupy = SimpleNamespace(__name__="cupy", cuda=SimpleNamespace(MemoryHook=Hook))
     framework = frameworks.Hand()
     framework.library = cupy
-    hook = devices._hook(cupy)
+    hook = cuda._hook(cupy)
     for size in (100, 50):
         hook.malloc_postprocess(mem_size=size, mem_ptr=0)
     hook.free_postprocess(mem_size=100, mem_ptr=0)
     hook.malloc_postprocess(mem_size=20, mem_ptr=0)
     assert (hook.peak, hook.used) == (150, 70)
-    with devices.peak_memory(framework) as found:
+    with cuda.peak_memory(framework) as found:
         pass
     assert found == [0]
 
 
-def test_the_command_runs_everything_and_tells_it(monkeypatch, capsys, tmp_path):
-    commands = []
+CARD = "a card, driver for CUDA 12.9, CUDA 12.9, cupy 14.2.0"
 
-    def ran(what, *arguments):
-        commands.append(arguments)
-        if "--json" in arguments:
-            file = Path(arguments[arguments.index("--json") + 1])
-            rows = devices.WORKLOADS[1].run(libraries(np), TINY)
-            file.write_text(devices.json.dumps(report.as_json(rows, TINY)))
-        return devices.Result(what, "python " + " ".join(arguments), what != "node graph", "said this")
 
+@pytest.fixture
+def readme(monkeypatch, tmp_path):
+    """A copy of the README, a device, and commands that only note what they are and fail where they name `broken`."""
+    copy = tmp_path / "README.md"
+    copy.write_text(devices.README.read_text())
+    state = SimpleNamespace(text=copy.read_text, commands=[], broken="node_graph", before=[])
+
+    def ran(command):
+        state.before.append(copy.read_text())
+        state.commands.append(command)
+        status = "FAILED" if state.broken in command else "passed"
+        table = "\n\n| workload | per |\n|---|---|\n| chain | step |" if "--markdown" in command else ""
+        return f"* `python {command}`: {status}, 2026-01-02: said this{table}"
+
+    monkeypatch.setattr(devices, "README", copy)
     monkeypatch.setattr(devices, "ran", ran)
-    assert devices.main(["--device", "cpu", "--tiny"]) == 1
-    modules = [arguments[1] for arguments in commands]
-    assert modules == [
-        *("pytest", "tapegrad", "tapegrad.examples.seed_network", "tapegrad.examples.node_graph"),
-        *("tapegrad.examples.layer_backprop", "benchmarks"),
-    ]
-    printed = capsys.readouterr().out
-    assert "| tests | `python -m pytest -q -rf tests` | passed: said this |" in printed
-    assert "| FAILED: said this |" in printed
-    assert "| chain | operation |" in printed
-    assert str(tmp_path) not in printed
-    assert "FOLDER" in printed
+    monkeypatch.setattr(devices, "card", lambda device: CARD)
+    return state
 
 
-def test_a_part_is_run_and_its_last_line_kept():
-    result = devices.ran("numbers", "-c", "print(1); print('== 2 passed ==')")
-    assert (result.passed, result.says) == (True, "2 passed")
-    assert not devices.ran("exit", "-c", "raise SystemExit(3)").passed
+def test_the_command_runs_everything_in_the_order_of_what_matters(readme, capsys):
+    untouched = readme.text().partition("<!-- device: begin -->")[0]
+    assert devices.main([]) == 1, "one command failed"
+    assert readme.commands == [c for part in devices.parts("cuda").values() for c in part]
+    assert list(devices.parts("cuda")) == ["tests", "examples", "benchmarks", "sweep", "suite"]
+    assert readme.text().startswith(untouched)
+    text = readme.text().removeprefix(untouched)
+    assert "No device has been at hand" not in text
+    assert "has not run" not in text
+    assert "node_graph --device cuda`: FAILED, 2026-01-02: said this" in text
+    assert text.count("\n\n| workload | per |") == 4
+    assert text.partition(CARD)[2].partition("\n<!--")[0] in capsys.readouterr().out
 
 
-def test_the_readme_has_a_place_for_the_results():
-    text = devices.README.read_text()
-    made = report.rewritten(text, devices.section("cuda", "a card", [], "| a | table |"), "device")
-    assert "a card." in made
-    assert "| a | table |" in made
-    assert made.startswith(text[:200])
+def test_what_was_cut_off_says_what_has_not_run_and_goes_on_later(readme):
+    devices.main([])
+    everything, cut = readme.text(), readme.before[7]  # as it stood when the eighth command began
+    assert cut.count("`: has not run") == len(readme.commands) - 7
+    devices.README.write_text(cut)
+    before, readme.broken = readme.commands[:7], "nothing"
+    readme.commands.clear()
+    assert devices.main([]) == 0
+    assert set(before) & set(readme.commands) == {c for c in before if "node_graph" in c}, "what failed runs again"
+    assert readme.text() == everything.replace("FAILED", "passed")
+    readme.commands.clear()
+    assert devices.main([]) == 0
+    assert readme.commands == [], "all of it has passed"
+
+
+def test_parts_are_chosen_and_run_again(readme):
+    assert devices.main(["--parts", "benchmarks,tests", "--tiny", "--repeat", "1"]) == 0
+    plan = devices.parts("cuda", ["--tiny", "--repeat", "1"])
+    assert readme.commands == plan["tests"] + plan["benchmarks"]
+    assert all(" --tiny --repeat 1 --only " in c for c in plan["benchmarks"])
+    assert devices.main(["--parts", "tests"]) == 0
+    assert readme.commands[-1:] == plan["tests"], "what has passed runs again where it is named"
+    assert readme.text().count("said this") == 1, "toy figures are no figures"
+
+
+def test_another_card_or_version_begins_anew(readme, monkeypatch):
+    devices.main(["--parts", "examples"])
+    monkeypatch.setattr(devices, "card", lambda device: CARD.replace("14.2.0", "14.2.1"))
+    devices.main(["--parts", "tests"])
+    assert readme.text().count("said this") == 1
+
+
+def test_on_the_host_nothing_is_written(readme, capsys):
+    before = readme.text()
+    devices.main(["--device", "cpu", "--parts", "tests,benchmarks", "--only", "chain"])
+    assert readme.text() == before
+    assert readme.commands[1:] == ["-m benchmarks --device cpu --markdown --only chain"]
+    assert "`: has not run" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("wrong", [["--parts", "test"], ["--tinny"], ["--repeat", "many"]])
+def test_misspelled_options_end_it_at_once(wrong, readme):
+    with pytest.raises(SystemExit):
+        devices.main(wrong)
+    assert readme.commands == []
+
+
+def test_a_command_is_run_and_its_last_line_and_figures_kept():
+    command = "-c 'print(1); print(\"== 2 passed ==\")'"
+    told = devices.ran(command)
+    assert told.endswith(": 2 passed")
+    assert devices.passed(command, {command: told})
+    assert "`: FAILED, " in devices.ran("-c 'raise SystemExit(3)'")
+    assert devices.ran("-c 'import sys; print(sys.argv[1:])' FOLDER/report").endswith(": ['FOLDER/report']")
+    program = "import sys; print('figures'); print('| a |')"
+    assert devices.ran(f'-c "{program}" --markdown').endswith(": figures\n\n| a |")
+
+
+def test_the_slices_are_the_sweep():
+    collected = subprocess.run(
+        [sys.executable, "-m", "pytest", "--co", "-q", "-k", "sweep", "-p", "no:cacheprovider", "tests/test_device.py"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.splitlines()
+    assert {c.split()[-1] for c in devices.parts("cuda")["sweep"]} == {line for line in collected if "::" in line}
 
 
 def test_without_a_device_it_says_what_to_do(capsys):
@@ -142,7 +209,7 @@ def test_programs_of_the_benchmarks_know_the_device_by_name(name):
     with cuda_standin():
         framework = frameworks.FRAMEWORKS[name]()
         framework.library = strict
-        step = framework.prepare(devices.WORKLOADS[2].tiny())
+        step = framework.prepare(cuda.WORKLOADS[2].tiny())
         assert all(type(framework.host(g)) is np.ndarray for g in step())
 
 
@@ -153,8 +220,8 @@ def test_workloads_run_on_the_device():
         cupy.cuda.runtime.getDeviceCount()
     except cupy.cuda.runtime.CUDARuntimeError as error:
         pytest.skip(f"no CUDA device: {error}")
-    for workload in devices.WORKLOADS:
+    for workload in cuda.WORKLOADS:
         (row,) = workload.run([frameworks.Tapegrad("cuda"), frameworks.Hand("cuda")], TINY)
         assert not row.refused, row
-        if isinstance(workload, devices.Waits):
+        if isinstance(workload, cuda.Waits):
             assert row.checks[0].kept, row

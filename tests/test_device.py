@@ -1079,14 +1079,17 @@ def test_out_of_memory_in_an_operation_and_in_its_rule():
     assert x.grad is None
 
 
-# On a device, everything
+# On a device, everything: in slices, each of which takes a minute or two, as `python -m benchmarks.devices` runs them
+
+SLICES = 16
 
 
 @pytest.mark.gpu
-def test_every_op_on_the_device():
+@pytest.mark.parametrize("slice_", range(SLICES))
+def test_sweep_of_every_op(slice_):
     cupy = cuda()
     failures = []
-    for entry in _sweep.entries():
+    for entry in _sweep.entries()[slice_::SLICES]:
         try:
             _sweep.certify(entry, laws=["device"], modules=[cupy])
         except Exception as error:
@@ -1095,7 +1098,8 @@ def test_every_op_on_the_device():
 
 
 @pytest.mark.gpu
-def test_what_cupy_refuses_is_what_the_stand_in_refuses():
+def test_sweep_of_what_cupy_refuses():
+    """It is what the stand-in refuses."""
     cupy = cuda()
     differ = [
         str(entry)
