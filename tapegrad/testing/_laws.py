@@ -322,16 +322,19 @@ def fitting(what: str, found: Sequence[Any], like: Sequence[Any]) -> Sequence[An
 
 
 def second_order(
-    subject: Subject, modes: Sequence[str] = MODES, expected: tuple[Any, Any] | None = None
+    subject: Subject,
+    modes: Sequence[str] = MODES,
+    expected: tuple[Any, Any] | None = None,
+    along: tuple[Sequence[Any], Sequence[Any]] | None = None,
 ) -> tuple[list[Estimate], list[Estimate]]:
     """Check second derivatives in all combinations of `modes`, and return the numerical ones.
 
     With `H` the second derivative of <g, f> and `t` a direction, reverse over reverse, forward over reverse and reverse
     over forward must all give `H t`, the difference quotient of VJPs along `t`; forward over forward gives that of
     JVPs. The VJP must also be differentiable in its cotangent, which gives the JVP back. `expected` are numerical
-    derivatives that were found before, on another library of arrays.
+    derivatives that were found before, on another library of arrays, `along` the cotangents and tangents there.
     """
-    gs, ts = subject.cotangents(), subject.like(subject.xs)
+    gs, ts = (subject.cotangents(), subject.like(subject.xs)) if along is None else along
 
     def reversed_(*xs: Any) -> list[Any]:
         return list(vjp(subject.call, *xs)[1](gs))
