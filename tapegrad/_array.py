@@ -556,6 +556,11 @@ def sorted_add(target: Array, index: Any, values: Array) -> None:
     target += np.reshape(sums[:rows], target.shape)
 
 
+def owns_memory(array: Any) -> bool:
+    """Return whether `array` is an array, no view, and may be written into."""
+    return type(array) in LIBRARIES and array.base is None and getattr(array.flags, "writeable", True)
+
+
 def holders(array: Array) -> int:
     """Return how many references to `array` exist besides those of a caller that holds it in one local name."""
     return sys.getrefcount(array) - _LOCAL_HOLDERS

@@ -53,6 +53,7 @@ class Parts(dict[int, Any]):
     """The cotangents of an op with several results, by position; those of unused results are missing."""
 
     dtype = None
+    nbytes = 0
 
     def __add__(self, other: Parts) -> Parts:
         return Parts(

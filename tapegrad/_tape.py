@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Sequence
 from heapq import heapify, heappop, heappush
 from typing import TYPE_CHECKING, Any
 
-from ._array import DIFFERENTIABLE, sum_over
+from ._array import DIFFERENTIABLE, holders, owns_memory, sum_over
 from ._mode import MODE
 from .errors import HistoryError, ShapeError
 from .typing import Shape
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 LEAF = 0
 FORWARD_ONLY = -1
+
+LARGE = 1 << 16
+"""From so many bytes on, to find memory for a sum costs more than to find out whose memory it may take."""
 
 next_position = itertools.count(1).__next__
 
@@ -272,9 +275,20 @@ def replay(
                         heappush(waiting, -place)
                 elif cell[2]:
                     cell[1] += h
-                else:
+                elif create or h.nbytes < LARGE:
                     cell[1] = cell[1] + h
                     cell[2] = not create
+                else:
+                    # Large arrays are added up in the memory of either, if nobody else knows it.
+                    before, cell[1] = cell[1], None
+                    if holders(before) == 0 and owns_memory(before):
+                        before += h
+                    elif holders(h) == 0 and owns_memory(h):
+                        h += before
+                        before = h
+                    else:
+                        before = before + h
+                    cell[1], cell[2] = before, True
             if y is not None:
                 parent, y, k = y, None, 1
                 rule, saved = op.rule_y, record.for_y
@@ -284,7 +298,7 @@ def replay(
                 parent, rule, saved, k = link
         if not retain:
             record.x = record.y = record.for_x = record.for_y = None
-        links = link = saved = parent = h = cell = None
+        links = link = saved = parent = h = cell = before = None
     return {record: cell[1] for record, cell in arrived.items()}
 
 

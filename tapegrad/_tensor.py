@@ -491,11 +491,6 @@ def assign(target: Tensor, value: ArrayLike, index: Any, where: Any = True) -> N
 def writable(tensor: Tensor) -> Array:
     """Return the array of `tensor` for writing: itself if the tensor is its only owner, otherwise a copy."""
     array = tensor._array
-    if (
-        type(array) in _array.LIBRARIES
-        and array.base is None
-        and getattr(array.flags, "writeable", True)
-        and holders(array) == 1
-    ):
+    if _array.owns_memory(array) and holders(array) == 1:
         return array
     return as_array(array, copy=True)

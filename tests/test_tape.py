@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import tapegrad as tg
 from tapegrad._mode import ModeContext, Watcher
 from tapegrad._op import linear, unary
+from tapegrad._tape import LARGE
 from tapegrad._tensor import OPS
 from tapegrad.errors import HistoryError, ShapeError
 
@@ -605,3 +606,29 @@ def test_sums_of_reads_have_the_gradient_of_one_sum(indices):
     first = tg.grad(f)(x)
     with ModeContext(watchers=(Watcher(),)):  # a watcher sees every rule, so nothing is added in place
         np.testing.assert_allclose(first.numpy(), tg.grad(f)(x).numpy(), rtol=1e-14)
+
+
+def test_large_cotangents_are_added_up_in_memory_that_nobody_else_knows():
+    n = LARGE // 8
+    x, seed, seen = leaf(np.ones(n)), np.ones(n), []
+    z = x * 2.0
+    z.register_hook(seen.append)
+    # The seed itself arrives at x first, and at z, whose hook keeps it; then comes a product, which nobody knows.
+    (x + z).backward(seed)
+    np.testing.assert_array_equal(seed, np.ones(n))
+    np.testing.assert_array_equal(seen[0].numpy(), np.ones(n))
+    np.testing.assert_array_equal(x.grad.numpy(), np.full(n, 3.0))
+
+
+def test_a_constant_that_a_rule_returns_is_not_added_to():
+    n = LARGE // 8
+    constant = np.full(n, 2.0)
+
+    @tg.custom_rule(vjp=lambda g, x: constant)
+    def double(x):
+        return x * 2
+
+    x = leaf(np.ones(n))
+    (double(x) + double(x)).sum().backward()
+    assert np.all(constant == 2)
+    np.testing.assert_array_equal(x.grad.numpy(), np.full(n, 4.0))
