@@ -96,7 +96,7 @@ def _logistic(e: Array) -> Array:
 
 
 # In this order NumPy needs one temporary array instead of two.
-sigmoid = unary(sigmoid, lambda g, out: (1 - out) * out * g, on=interval(-6, 6))
+sigmoid = unary(sigmoid, blockwise(lambda g, out: (1 - out) * out * g), on=interval(-6, 6))
 
 
 def relu(x: Any) -> Any:
@@ -311,61 +311,54 @@ def _gelu(x: Any, approximate: str, sloped: bool) -> tuple[Any, Any]:
         return out.astype(x.dtype), None if slope is None else slope.astype(x.dtype)
     kernel = _gelu_tanh if approximate == "tanh" else _gelu_exact
     flat = np.reshape(x, -1)
-    size = 131072 // flat.dtype.itemsize
-    if flat.size <= size or device_of(flat) != "cpu":
-        out, slope = kernel(flat, sloped)
-    else:
-        out, slope = np.empty_like(flat), np.empty_like(flat) if sloped else None
-        for start in range(0, flat.size, size):
-            part, steep = kernel(flat[start : start + size], sloped)
-            out[start : start + size] = part
-            if slope is not None:
-                slope[start : start + size] = steep
+    out, slope = np.empty_like(flat), np.empty_like(flat) if sloped else None
+    size = flat.size if device_of(flat) != "cpu" else 131072 // flat.dtype.itemsize
+    for start in range(0, flat.size, size or 1):
+        part = slice(start, start + size)
+        kernel(flat[part], out[part], None if slope is None else slope[part])
     return np.reshape(out, x.shape)[()], None if slope is None else np.reshape(slope, x.shape)[()]
 
 
-def _gelu_exact(x: Array, sloped: bool) -> tuple[Array, Array | None]:
-    """Return `x` times the distribution function F(x) and, if asked for, the derivative of that."""
+def _gelu_exact(x: Array, out: Array, slope: Array | None) -> None:
+    """Write into `out` `x` times the distribution function F(x), and into `slope`, if given, the derivative of that."""
     y, e, tail = _normal_tail(x)
     # x F(x) is x - y tail where x = y and -y tail where x = -y.
-    out = np.maximum(x, 0)
+    np.maximum(x, 0, out=out)
     y *= tail
     out -= y
-    if not sloped:
-        return out, None
+    if slope is None:
+        return
     # F(x) is 1 - tail on the right and tail on the left.
     right = x >= 0
     tail *= 1 - 2 * right.astype(x.dtype)
     tail += right
     e *= x
     e *= 1 / math.sqrt(2 * math.pi)
-    e += tail
-    return out, e
+    np.add(e, tail, out=slope)
 
 
 _TANH_SCALE = 2 * math.sqrt(2 / math.pi)
 _TANH_CUBIC = 0.044715
 
 
-def _gelu_tanh(x: Array, sloped: bool) -> tuple[Array, Array | None]:
-    """Return the approximation by tanh and, if asked for, its derivative."""
+def _gelu_tanh(x: Array, out: Array, slope: Array | None) -> None:
+    """Write into `out` the approximation by tanh, and into `slope`, if given, its derivative."""
     # (1 + tanh(u)) / 2 is sigmoid(2 u), which keeps its relative accuracy on the left.
     square = x * x
     u = square * (-_TANH_SCALE * _TANH_CUBIC)
     u -= _TANH_SCALE
     u *= x
     s = _logistic(u)
-    out = s * x
-    if not sloped:
-        return out, None
-    # d/dx x s(u(x)) = s (1 + x u' (1 - s))
+    np.multiply(s, x, out=out)
+    if slope is None:
+        return
+    # d/dx x s(u(x)) = s + x s u' (1 - s)
     square *= 3 * _TANH_SCALE * _TANH_CUBIC
     square += _TANH_SCALE
-    square *= x
-    square *= 1 - s
-    square += 1
-    square *= s
-    return out, square
+    square *= out
+    np.subtract(1, s, out=slope)
+    square *= slope
+    np.add(square, s, out=slope)
 
 
 def _gelu_tanh_curve(g: Any, x: Any) -> Any:
@@ -484,9 +477,18 @@ def _below(x: Array, shift: Array) -> Array:
     return np.minimum(d, 0, out=_in_place(d))
 
 
+@functools.lru_cache(64)
+def _ones(count: int, dtype: str) -> Array:
+    return np.ones(count, dtype)
+
+
 def _sums(x: Any, axis: Axis) -> Any:
     """Return the sums of `x` along `axis`, kept as axes of length one."""
     if _is_last(axis, x.ndim) and 0 < x.shape[-1] <= 1024 and x.dtype.itemsize > 2:
+        if type(x) is np.ndarray and x.dtype.char in "fd" and x.flags.c_contiguous:
+            # As a product with ones, in a fifth of the time of np.sum.
+            rows = np.reshape(x, (-1, x.shape[-1])).dot(_ones(x.shape[-1], x.dtype.char))
+            return np.reshape(rows, (*x.shape[:-1], 1))
         return np.einsum("...i->...", x)[..., None]  # a third of the time of np.sum
     return np.sum(x, axis=axis, keepdims=True)
 
@@ -494,6 +496,8 @@ def _sums(x: Any, axis: Axis) -> Any:
 def _sums_of_products(x: Any, y: Any, axis: Axis) -> Any:
     """Return the sums of x * y along `axis`, kept as axes of length one."""
     if _is_last(axis, x.ndim) and x.dtype.itemsize > 2:
+        if type(x) is np.ndarray and type(y) is np.ndarray and x.dtype.kind == "f":
+            return np.vecdot(x, y)[..., None]
         return np.einsum("...i,...i", x, y)[..., None]
     return np.sum(x * y, axis=axis, keepdims=True)
 
@@ -520,10 +524,23 @@ def _shifted(x: Array, axis: Axis) -> Array:
 
 
 def _softmax(x: Array, axis: Axis) -> Array:
+    if _moderate(x):
+        # Nothing overflows or vanishes, so nothing is shifted: that takes as long as all the rest.
+        e = np.exp(x)
+        e /= _sums(e, axis)
+        return e
     d = _shifted(x, axis)
     e = np.exp(d, out=_in_place(d))
     e /= _total(e, axis)
     return e
+
+
+def _moderate(x: Array) -> bool:
+    """Return whether `x` is an array on the host whose exponentials are far from the limits of its dtype."""
+    if type(x) is not np.ndarray or x.dtype.char not in "fd" or not x.shape or not x.size or not x.flags.c_contiguous:
+        return False
+    # NaN is not below anything.
+    return bool(np.maximum.reduce(x, axis=None) < 40 and np.minimum.reduce(x, axis=None) > -40)
 
 
 def softmax(x: Any, axis: Axis = -1) -> Any:
