@@ -780,7 +780,7 @@ def _few_label_losses(x: Array, labels: Array, mean: bool) -> tuple[Array, Array
         d = x - np.maximum.reduceat(np.reshape(x, -1), _row_starts(x.size, x.shape[1]))[:, None]
         picked = d[_counting(n, 0), labels]
         e = np.exp(d, out=d)
-        total = np.einsum("ij->i", e)
+        total = e.dot(_ones(e.shape[1], e.dtype.char))
         loss = np.add.reduce(np.log(total) - picked)
     if not math.isfinite(loss):
         return None
