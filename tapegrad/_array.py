@@ -430,11 +430,11 @@ def sum_over(values: Any, axes: Sequence[int]) -> Any:
         if count == ndim == 1 and here:
             # Of few numbers by BLAS in half the time; of many pairwise, which loses less.
             size = values.shape[0]
-            return np.add.reduce(values) if size > 256 else _ones(size, values.dtype.char).dot(values)
+            return np.add.reduce(values) if size > 256 else few_ones(size, values.dtype.char).dot(values)
         if axes[-1] == count - 1 < ndim - 1 and values.flags.c_contiguous and values.size:
             rows = values.shape[0] if count == 1 else math.prod(values.shape[:count])
             if here:
-                ones = (_ones if rows <= 65536 else np.ones)(rows, values.dtype.char)
+                ones = (few_ones if rows <= 65536 else np.ones)(rows, values.dtype.char)
             else:
                 ones = np.ones_like(values, shape=rows)
             if ndim == 2:
@@ -448,7 +448,8 @@ _MANY = 1 << 16
 
 
 @functools.lru_cache(32)
-def _ones(count: int, dtype: str) -> np.ndarray[Any, Any]:
+def few_ones(count: int, dtype: str) -> np.ndarray[Any, Any]:
+    """Return a vector of ones, which is not to be written into: a product with it is a sum."""
     return np.ones(count, dtype)
 
 
